@@ -1,0 +1,91 @@
+"""The port to where bytes are authoritative. Adapters live in `cached.sources`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from cached.core.digest import Digest
+
+
+class CrcKind(StrEnum):
+    """Checksums of a whole file that a source may state beside its digest."""
+
+    CRC32 = "crc32"
+    CRC32C = "crc32c"
+    CRC64NVME = "crc64nvme"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which files of a source belong to the tree.
+
+    Patterns are globs on the path below the source's prefix (`*` stays within a directory, `**` does
+    not; a pattern without `/` matches the last component). No include pattern means all files.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file as its source describes it.
+
+    path: where it stands in the tree. size: bytes. uri: where it is read. pin: what fixes its bytes
+    there (version id, ETag, inode and mtime). blob: its name here. crc: a checksum of the whole file
+    that the source promises, if any, as an unsigned integer.
+    """
+
+    path: str
+    size: int
+    uri: str
+    pin: str
+    blob: Digest
+    crc: tuple[CrcKind, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RangeRequest:
+    """How to read any range of one file, ready to send: no further credentials are needed.
+
+    url: `http://`, `https://` or `file://`. headers: sent with every range. expires_at: Unix time after
+    which it must be opened anew, or None. etag: what each answer's ETag must equal, when known.
+    Never logged: the URL and the headers may sign for the reader.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    expires_at: float | None = None
+    etag: str = ""
+
+    def __repr__(self) -> str:
+        return f"RangeRequest({self.url.partition('?')[0]})"
+
+
+class Source(Protocol):
+    """An adapter to one kind of source.
+
+    Errors: NotFound, Denied, Unauthenticated, SourceUnavailable, InvalidRequest (a bad URI or a hostile
+    listing), each naming the URI; never an exception of the library beneath.
+    """
+
+    @property
+    def scheme(self) -> str:
+        """The URI scheme served, such as `s3`."""
+        ...
+
+    async def list(self, uri: str, selection: Selection) -> list[SourceFile]:
+        """All files under `uri` that `selection` takes, in any order, or the one file that `uri` names.
+
+        Raises NotFound when there is none. Paths are not yet checked; Tree.of does that.
+        """
+        ...
+
+    async def open(self, file: SourceFile) -> RangeRequest:
+        """Make ready to read ranges of `file`. Raises SourceChanged if its pin no longer holds."""
+        ...
+
+    async def close(self) -> None: ...

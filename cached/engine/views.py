@@ -1,0 +1,180 @@
+"""What the engine tells its callers. Values only; each face converts them to its own wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from cached.core.digest import Digest
+from cached.core.errors import CachedError
+from cached.core.progress import Progress
+from cached.core.tree import TreeFile
+
+
+class State(Enum):
+    """Where an artifact is on the way to this node's disk."""
+
+    COLD = "cold"
+    FETCHING = "fetching"
+    WARM = "warm"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseView:
+    """A hold that expires: `expires_at` is Unix time, `ttl` seconds as granted."""
+
+    id: str
+    holder: str
+    expires_at: float
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A ref became a tree; `size` and `present` in bytes; `stale` when the source did not answer."""
+
+    ref: str
+    tree: Digest
+    size: int
+    file_count: int
+    present: int
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The tree stands at `path` for as long as `lease` lasts."""
+
+    path: Path
+    tree: Digest
+    lease: LeaseView
+    size: int
+    file_count: int
+    stale: bool
+    sample_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The engine has taken a warm job on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """The tree is here; `fetched` counts the bytes that this job received."""
+
+    path: Path
+    tree: Digest
+    size: int
+    fetched: int
+
+
+AcquireEvent = Resolved | Progress | Ready
+WarmEvent = Accepted | Resolved | Progress | Warmed | CachedError
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactView:
+    """One model as this node knows it. Times are Unix time; None where there is none."""
+
+    ref: str
+    source: str
+    state: State
+    tree: Digest | None = None
+    path: Path | None = None
+    size: int = 0
+    file_count: int = 0
+    progress: Progress | None = None
+    pinned: bool = False
+    lease_count: int = 0
+    last_use: float | None = None
+    last_error: str = ""
+    in_catalog: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """One file of a tree, and whether its blob is complete here."""
+
+    file: TreeFile
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeView:
+    """All about one model."""
+
+    artifact: ArtifactView
+    files: tuple[FileView, ...]
+    leases: tuple[LeaseView, ...]
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceView:
+    """Bytes of the store and of the filesystem beneath it; see SpaceView's twin `Space` in the proto."""
+
+    capacity: int
+    used: int
+    reserved: int
+    held: int
+    filesystem_free: int
+    min_free: int
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogView:
+    """The catalog in force; `error` says why the file as it stands now was refused."""
+
+    path: str
+    model_count: int
+    loaded_at: float | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubView:
+    """What the background scrub did since the daemon started."""
+
+    blob_count: int
+    corrupt_count: int
+    last_round: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """How the daemon is. `warnings` are sentences for an operator; empty when all is well."""
+
+    version: str
+    started_at: float
+    root: Path
+    draining: bool
+    space: SpaceView
+    flight_count: int
+    lease_count: int
+    blob_count: int
+    tree_count: int
+    catalog: CatalogView
+    scrub: ScrubView
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CorruptBlob:
+    """A blob whose bytes on disk were wrong, and the refs that are cold now because of it."""
+
+    blob: Digest
+    refs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyEvent:
+    """How far a verification has come, in bytes; `corrupt` lists what was found since the last event."""
+
+    done: int
+    total: int
+    corrupt: tuple[CorruptBlob, ...] = ()
+    finished: bool = False

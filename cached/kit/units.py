@@ -1,0 +1,63 @@
+"""Sizes and times as people write them."""
+
+from __future__ import annotations
+
+import re
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)B?\s*\Z", re.IGNORECASE)
+_TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_bytes(text: str | int) -> int:
+    """Bytes of `4096`, `10GB` (powers of 1000) or `1.5TiB` (powers of 1024). Raises ValueError."""
+    if isinstance(text, int):
+        number = text
+    else:
+        match = _SIZE.match(text)
+        if not match:
+            raise ValueError(f"not a size: {text!r}; write a number of bytes, or one with a unit such as 500GiB")
+        power = " KMGTP".index(match[2].upper() or " ")
+        number = int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+    if number < 0:
+        raise ValueError(f"a size cannot be negative: {text!r}")
+    return number
+
+
+def parse_seconds(text: str | float) -> float:
+    """Seconds of `90`, `90s`, `5m`, `1h30m` or `250ms`. Raises ValueError."""
+    if isinstance(text, (int, float)):
+        seconds = float(text)
+    elif re.fullmatch(r"\d+(\.\d+)?", text.strip()):
+        seconds = float(text)
+    else:
+        parts = _TIME.findall(text)
+        if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+            raise ValueError(f"not a time: {text!r}; write seconds, or units such as 30s, 5m, 1h30m")
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if not 0 <= seconds < 1e10:
+        raise ValueError(f"a time cannot be negative or endless: {text!r}")
+    return seconds
+
+
+def show_bytes(number: float) -> str:
+    """`1.5 GiB`: three significant digits, powers of 1024."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(number) < 1023.5:
+            break
+        number /= 1024
+    else:
+        unit = "TiB"
+    return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
+
+
+def show_seconds(seconds: float) -> str:
+    """`0.3s`, `42s`, `3m05s`, `2h10m`: for people."""
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02}m"

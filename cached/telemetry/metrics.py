@@ -1,0 +1,91 @@
+"""Every metric that the daemon exports, in one place.
+
+Labels are bounded: schemes, error classes, outcomes and reasons, never a model's name or a peer's
+address. `docs/operations.md` lists them all, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1, 5, 15, 60, 180, 600, 1800, 7200)
+_CHUNK_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """The daemon's metrics, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.acquires = Counter(
+            "cached_acquires", "Acquire calls, by outcome: hit, miss, or the error's class.", ["outcome"],
+            registry=registry,
+        )
+        self.acquire_seconds = Histogram(
+            "cached_acquire_duration_seconds", "Time from Acquire to ready, by outcome: hit or miss.",
+            ["outcome"], buckets=_SECONDS, registry=registry,
+        )
+        self.flights = Gauge("cached_flights", "Fetches under way.", registry=registry)
+        self.flights_ended = Counter(
+            "cached_flights_ended", "Fetches ended, by outcome: ok, cancelled, or the error's class.",
+            ["outcome"], registry=registry,
+        )
+        self.flight_seconds = Histogram(
+            "cached_flight_duration_seconds", "Time that successful fetches took.", buckets=_SECONDS,
+            registry=registry,
+        )
+        self.received = Counter(
+            "cached_received_bytes", "Bytes received and verified, by origin: a source's scheme, or peer.",
+            ["origin"], registry=registry,
+        )
+        self.chunk_seconds = Histogram(
+            "cached_chunk_duration_seconds", "Time from asking for a chunk to having it on disk.", ["origin"],
+            buckets=_CHUNK_SECONDS, registry=registry,
+        )
+        self.source_errors = Counter(
+            "cached_source_errors", "Failed calls to sources, by scheme and error class.",
+            ["origin", "error"], registry=registry,
+        )
+        self.retries = Counter(
+            "cached_chunk_retries", "Chunks asked for again, by origin.", ["origin"], registry=registry
+        )
+        self.capacity = Gauge("cached_capacity_bytes", "What the cache may use.", registry=registry)
+        self.used = Gauge("cached_used_bytes", "Bytes in complete blobs.", registry=registry)
+        self.reserved = Gauge(
+            "cached_reserved_bytes", "Bytes promised to fetches and their partial blobs.", registry=registry
+        )
+        self.held = Gauge(
+            "cached_held_bytes", "Bytes that leases and pins keep from eviction.", registry=registry
+        )
+        self.filesystem_free = Gauge(
+            "cached_filesystem_free_bytes", "Bytes free on the filesystem of the store.", registry=registry
+        )
+        self.leases = Gauge("cached_leases", "Leases in force.", registry=registry)
+        self.blobs = Gauge("cached_blobs", "Blobs in the index.", registry=registry)
+        self.trees = Gauge("cached_trees", "Trees published.", registry=registry)
+        self.evictions = Counter(
+            "cached_evictions", "Trees that left, by reason: capacity, min_free, operator, corrupt, lost.",
+            ["reason"], registry=registry,
+        )
+        self.evicted = Counter(
+            "cached_evicted_bytes", "Bytes given back to the disk, by reason.", ["reason"], registry=registry
+        )
+        self.scrubbed = Counter("cached_scrubbed_bytes", "Bytes re-read by the scrub.", registry=registry)
+        self.scrub_results = Counter(
+            "cached_scrubbed_blobs", "Blobs re-read by the scrub, by result: ok or corrupt.", ["result"],
+            registry=registry,
+        )
+        self.catalog_ok = Gauge(
+            "cached_catalog_ok", "1 when the catalog file in place is in force, 0 when it was refused.",
+            registry=registry,
+        )
+        self.catalog_models = Gauge("cached_catalog_models", "Models declared.", registry=registry)
+        self.catalog_reloads = Counter(
+            "cached_catalog_reloads", "Catalog files read, by result: ok or refused.", ["result"],
+            registry=registry,
+        )
+        self.rpcs = Counter(
+            "cached_rpcs", "gRPC calls ended, by method and status code.", ["method", "code"],
+            registry=registry,
+        )
+        self.build = Gauge("cached_build_info", "Always 1; the label tells.", ["version"], registry=registry)
