@@ -24,8 +24,15 @@ def generate(out: Path) -> None:
     include = str(Path(protoc.__file__).parent / "_proto")
     with tempfile.TemporaryDirectory() as made:
         code = protoc.main(
-            ["protoc", f"-I{HERE}", f"-I{include}", f"--python_out={made}", f"--pyi_out={made}",
-             f"--grpc_python_out={made}", *sources]
+            [
+                "protoc",
+                f"-I{HERE}",
+                f"-I{include}",
+                f"--python_out={made}",
+                f"--pyi_out={made}",
+                f"--grpc_python_out={made}",
+                *sources,
+            ]
         )
         if code:
             raise SystemExit(code)

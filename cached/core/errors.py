@@ -62,9 +62,7 @@ class NoSpace(CachedError):
 
     retryable = True
 
-    def __init__(
-        self, message: str, *, needed: int, free: int, held: int, hint: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, needed: int, free: int, held: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.needed = needed
         self.free = free

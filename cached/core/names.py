@@ -52,7 +52,9 @@ def check_path(path: str) -> str:
         parts = path.split("/")
         widest = max(len(part.encode()) for part in parts)
     except UnicodeEncodeError:
-        raise InvalidRequest(f"file name {shown} is not valid UTF-8", hint="rename it at the source") from None
+        raise InvalidRequest(
+            f"file name {shown} is not valid UTF-8", hint="rename it at the source"
+        ) from None
     if not path or path.startswith("/"):
         problem = "is empty or absolute"
     elif any(part in ("", ".", "..") for part in parts):
@@ -63,7 +65,9 @@ def check_path(path: str) -> str:
         problem = f"is too long (at most {MAX_COMPONENT} bytes a component, {MAX_PATH} in all)"
     else:
         return path
-    raise InvalidRequest(f"file name {shown} {problem}", hint="rename it at the source, or exclude it in the catalog")
+    raise InvalidRequest(
+        f"file name {shown} {problem}", hint="rename it at the source, or exclude it in the catalog"
+    )
 
 
 def check_paths_together(paths: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from cached.core.digest import Digest
+from cached.core.globs import glob_takes
 
 
 class CrcKind(StrEnum):
@@ -22,12 +23,19 @@ class CrcKind(StrEnum):
 class Selection:
     """Which files of a source belong to the tree.
 
-    Patterns are globs on the path below the source's prefix (`*` stays within a directory, `**` does
-    not; a pattern without `/` matches the last component). No include pattern means all files.
+    Patterns are globs, case-sensitive, on the path below the source's prefix. A pattern without `/` is
+    matched with the last component, at any depth. Any other is matched with the whole path: `*`, `?` and
+    `[…]` stay within a component, the component `**` takes any number of directories, a leading `/` adds
+    nothing but its `/`, a trailing one means all files below. No include pattern means all files.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+
+    def takes(self, path: str) -> bool:
+        """Whether the file at `path` belongs to the tree; exclude wins over include."""
+        included = not self.include or any(glob_takes(pattern, path) for pattern in self.include)
+        return included and not any(glob_takes(pattern, path) for pattern in self.exclude)
 
 
 @dataclass(frozen=True, slots=True)

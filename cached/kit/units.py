@@ -16,7 +16,9 @@ def parse_bytes(text: str | int) -> int:
     else:
         match = _SIZE.match(text)
         if not match:
-            raise ValueError(f"not a size: {text!r}; write a number of bytes, or one with a unit such as 500GiB")
+            raise ValueError(
+                f"not a size: {text!r}; write a number of bytes, or one with a unit such as 500GiB"
+            )
         power = " KMGTP".index(match[2].upper() or " ")
         number = int(float(match[1]) * (1024 if match[3] else 1000) ** power)
     if number < 0:
@@ -26,9 +28,7 @@ def parse_bytes(text: str | int) -> int:
 
 def parse_seconds(text: str | float) -> float:
     """Seconds of `90`, `90s`, `5m`, `1h30m` or `250ms`. Raises ValueError."""
-    if isinstance(text, (int, float)):
-        seconds = float(text)
-    elif re.fullmatch(r"\d+(\.\d+)?", text.strip()):
+    if isinstance(text, (int, float)) or re.fullmatch(r"\d+(\.\d+)?", text.strip()):
         seconds = float(text)
     else:
         parts = _TIME.findall(text)
@@ -42,13 +42,11 @@ def parse_seconds(text: str | float) -> float:
 
 def show_bytes(number: float) -> str:
     """`1.5 GiB`: three significant digits, powers of 1024."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(number) < 1023.5:
-            break
+    units = ["B", "KiB", "MiB", "GiB", "TiB"]
+    while abs(number) >= 1023.5 and len(units) > 1:
         number /= 1024
-    else:
-        unit = "TiB"
-    return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
+        units.pop(0)
+    return f"{number:.0f} {units[0]}" if units[0] == "B" or number >= 100 else f"{number:.1f} {units[0]}"
 
 
 def show_seconds(seconds: float) -> str:

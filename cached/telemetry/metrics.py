@@ -18,33 +18,49 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.acquires = Counter(
-            "cached_acquires", "Acquire calls, by outcome: hit, miss, or the error's class.", ["outcome"],
+            "cached_acquires",
+            "Acquire calls, by outcome: hit, miss, or the error's class.",
+            ["outcome"],
             registry=registry,
         )
         self.acquire_seconds = Histogram(
-            "cached_acquire_duration_seconds", "Time from Acquire to ready, by outcome: hit or miss.",
-            ["outcome"], buckets=_SECONDS, registry=registry,
+            "cached_acquire_duration_seconds",
+            "Time from Acquire to ready, by outcome: hit or miss.",
+            ["outcome"],
+            buckets=_SECONDS,
+            registry=registry,
         )
         self.flights = Gauge("cached_flights", "Fetches under way.", registry=registry)
         self.flights_ended = Counter(
-            "cached_flights_ended", "Fetches ended, by outcome: ok, cancelled, or the error's class.",
-            ["outcome"], registry=registry,
+            "cached_flights_ended",
+            "Fetches ended, by outcome: ok, cancelled, or the error's class.",
+            ["outcome"],
+            registry=registry,
         )
         self.flight_seconds = Histogram(
-            "cached_flight_duration_seconds", "Time that successful fetches took.", buckets=_SECONDS,
+            "cached_flight_duration_seconds",
+            "Time that successful fetches took.",
+            buckets=_SECONDS,
             registry=registry,
         )
         self.received = Counter(
-            "cached_received_bytes", "Bytes received and verified, by origin: a source's scheme, or peer.",
-            ["origin"], registry=registry,
+            "cached_received_bytes",
+            "Bytes received and verified, by origin: a source's scheme, or peer.",
+            ["origin"],
+            registry=registry,
         )
         self.chunk_seconds = Histogram(
-            "cached_chunk_duration_seconds", "Time from asking for a chunk to having it on disk.", ["origin"],
-            buckets=_CHUNK_SECONDS, registry=registry,
+            "cached_chunk_duration_seconds",
+            "Time from asking for a chunk to having it on disk.",
+            ["origin"],
+            buckets=_CHUNK_SECONDS,
+            registry=registry,
         )
         self.source_errors = Counter(
-            "cached_source_errors", "Failed calls to sources, by scheme and error class.",
-            ["origin", "error"], registry=registry,
+            "cached_source_errors",
+            "Failed calls to sources, by scheme and error class.",
+            ["origin", "error"],
+            registry=registry,
         )
         self.retries = Counter(
             "cached_chunk_retries", "Chunks asked for again, by origin.", ["origin"], registry=registry
@@ -64,28 +80,37 @@ class Metrics:
         self.blobs = Gauge("cached_blobs", "Blobs in the index.", registry=registry)
         self.trees = Gauge("cached_trees", "Trees published.", registry=registry)
         self.evictions = Counter(
-            "cached_evictions", "Trees that left, by reason: capacity, min_free, operator, corrupt, lost.",
-            ["reason"], registry=registry,
+            "cached_evictions",
+            "Trees that left, by reason: capacity, min_free, operator, corrupt, lost.",
+            ["reason"],
+            registry=registry,
         )
         self.evicted = Counter(
             "cached_evicted_bytes", "Bytes given back to the disk, by reason.", ["reason"], registry=registry
         )
         self.scrubbed = Counter("cached_scrubbed_bytes", "Bytes re-read by the scrub.", registry=registry)
         self.scrub_results = Counter(
-            "cached_scrubbed_blobs", "Blobs re-read by the scrub, by result: ok or corrupt.", ["result"],
+            "cached_scrubbed_blobs",
+            "Blobs re-read by the scrub, by result: ok or corrupt.",
+            ["result"],
             registry=registry,
         )
         self.catalog_ok = Gauge(
-            "cached_catalog_ok", "1 when the catalog file in place is in force, 0 when it was refused.",
+            "cached_catalog_ok",
+            "1 when the catalog file in place is in force, 0 when it was refused.",
             registry=registry,
         )
         self.catalog_models = Gauge("cached_catalog_models", "Models declared.", registry=registry)
         self.catalog_reloads = Counter(
-            "cached_catalog_reloads", "Catalog files read, by result: ok or refused.", ["result"],
+            "cached_catalog_reloads",
+            "Catalog files read, by result: ok or refused.",
+            ["result"],
             registry=registry,
         )
         self.rpcs = Counter(
-            "cached_rpcs", "gRPC calls ended, by method and status code.", ["method", "code"],
+            "cached_rpcs",
+            "gRPC calls ended, by method and status code.",
+            ["method", "code"],
             registry=registry,
         )
         self.build = Gauge("cached_build_info", "Always 1; the label tells.", ["version"], registry=registry)

@@ -1,0 +1,49 @@
+"""Kinds of values in settings: sizes, times, addresses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from cached.kit.units import parse_bytes, parse_seconds
+
+
+def _bytes(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise ValueError("write a size such as 500GiB")
+    return parse_bytes(value)
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError("write a time such as 30s or 5m")
+    return parse_seconds(value)
+
+
+def _mode(value: Any) -> int:
+    if (
+        not isinstance(value, str)
+        or not value.isdigit()
+        or len(value) not in (3, 4)
+        or not set(value) <= set("01234567")
+    ):
+        raise ValueError('write permissions as text, such as "0660"')
+    return int(value, 8)
+
+
+_SIZE = {"type": ["string", "integer"], "examples": ["500GiB", "2TB", 1073741824]}
+_TIME = {"type": ["string", "number"], "examples": ["30s", "5m", "1h30m", 90]}
+_MODE = {"type": "string", "pattern": "^0?[0-7]{3}$", "examples": ["0660"]}
+
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(json_schema_extra=_SIZE)]
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(json_schema_extra=_TIME)]
+Mode = Annotated[int, BeforeValidator(_mode), Field(json_schema_extra=_MODE)]
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys are refused, values do not change once read."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )

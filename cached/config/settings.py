@@ -1,0 +1,255 @@
+"""The daemon's settings: a YAML file, with environment variables on top.
+
+`CACHED__CAPACITY=2TiB` sets `capacity`, `CACHED__SOURCES__S3__ENDPOINT=…` sets `sources.s3.endpoint`:
+two underscores stand for each step. One underscore would clash with the `CACHED_PORT_…` variables that
+Kubernetes puts into every pod beside a Service named `cached`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from cached.config.kinds import Bytes, Mode, Seconds, Section
+from cached.config.problems import explain, read_mapping
+from cached.core.errors import InvalidRequest
+
+PREFIX = "CACHED__"
+
+
+def default_root() -> Path:
+    """The user's own cache directory, for a daemon without configuration."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cached"
+
+
+class S3Bucket(Section):
+    """How to reach S3. Credentials are never written here: boto3 finds them by its own chain."""
+
+    endpoint: str | None = None
+    """URL of an S3-compatible server; AWS itself when unset."""
+    region: str | None = None
+    """Region to sign for; boto3's own choice when unset."""
+    profile: str | None = None
+    """Profile in the AWS configuration files."""
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    """How the bucket stands in URLs; most servers other than AWS want `path`."""
+    requester_pays: bool = False
+    """Accept the charges for reading buckets of others."""
+    anonymous: bool = False
+    """Read public buckets without credentials."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _no_credentials(cls, value: str | None) -> str | None:
+        if value is not None and (not value.startswith(("http://", "https://")) or "@" in value):
+            raise ValueError("write http://host:port or https://host:port, without user or password")
+        return value
+
+
+class Limits(Section):
+    """Bounds for one kind of source, beside the global ones."""
+
+    connections: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Ranges read at once; 0 leaves it to the global bound."""
+    bandwidth: Bytes = 0
+    """Bytes per second; 0 means no bound."""
+
+
+class S3(S3Bucket):
+    """S3: defaults for all buckets, and what differs for some."""
+
+    buckets: dict[str, S3Bucket] = Field(default_factory=dict)
+    """By bucket name: replaces the settings above as a whole for that bucket."""
+    limits: Limits = Limits()
+    """Bounds on reading from S3."""
+
+
+class File(Section):
+    """Directories of this node as sources."""
+
+    limits: Limits = Limits()
+    """Bounds on reading files."""
+
+
+class Sources(Section):
+    """Where bytes may come from."""
+
+    s3: S3 = S3()
+    """Buckets."""
+    file: File = File()
+    """Directories of this node."""
+
+
+class Transfer(Section):
+    """How bytes are moved. Buffers take (connections + spare_buffers) times 8 MiB at most."""
+
+    connections: Annotated[int, Field(ge=1, le=256)] = 16
+    """Ranges read at once, over all sources."""
+    spare_buffers: Annotated[int, Field(ge=0, le=256)] = 8
+    """Buffers beside those, so that chunks that overtake others need not be read again to be hashed."""
+    bandwidth: Bytes = 0
+    """Bytes per second over all sources; 0 means no bound."""
+    connect_timeout: Seconds = 5.0
+    """To open a connection."""
+    stall_timeout: Seconds = 20.0
+    """Without any byte, before a range is asked for again."""
+    give_up_after: Seconds = 300.0
+    """Without any progress of a file, before its fetch fails."""
+    ca_file: Path | None = None
+    """PEM bundle to trust instead of the system's."""
+
+
+class Leases(Section):
+    """How long a reader holds a model."""
+
+    default_ttl: Seconds = 600.0
+    """When the caller names none."""
+    max_ttl: Seconds = 86400.0
+    """The most that is granted at once."""
+
+
+class Scrub(Section):
+    """Re-reading what lies on disk, in the background."""
+
+    rate: Bytes = 32 << 20
+    """Bytes per second; 0 turns the scrub off."""
+    interval: Seconds = 7 * 86400.0
+    """From the end of a round to the next reading of the same blob."""
+
+
+class Sockets(Section):
+    """The two unix sockets."""
+
+    directory: Path | None = None
+    """Holds `pods/cached.sock` and `operator/cached.sock`; `run` below the root when unset."""
+    pods_mode: Mode = 0o600
+    """Permissions of the pods' socket; "0666" lets any user acquire, also in pods that mount it."""
+    operator_mode: Mode = 0o600
+    """Permissions of the operators' socket."""
+
+
+class Log(Section):
+    """The log on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
+    format: Literal["auto", "human", "json"] = "auto"
+    """`auto`: for people on a terminal, JSON lines elsewhere."""
+
+
+class Settings(Section):
+    """All settings of the daemon. Every one has a default; no file is needed."""
+
+    root: Path = Field(default_factory=default_root)
+    """The data directory, best on local NVMe; pods see published models below it at the same path."""
+    capacity: Bytes | None = None
+    """What the cache may use; 90 % of the filesystem when unset."""
+    min_free: Bytes | None = None
+    """What stays free on the filesystem, whoever fills it; 5 % of it, at most 50 GiB, when unset."""
+    catalog: Path | None = None
+    """YAML file of models; followed as it changes."""
+    allow_sources: tuple[str, ...] | None = None
+    """Prefixes of source URIs that may be asked for beside the catalog. When unset: none with a catalog,
+    and all of `s3://` and `file:///` without one."""
+    resolve_ttl: Seconds = 0.0
+    """For how long a model without a revision may be answered without asking its source again."""
+    warm_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
+    """Models warmed at once; readers that wait are not counted."""
+    drain_timeout: Seconds = 30.0
+    """From SIGTERM until work still under way is cut off."""
+    metrics: str | None = None
+    """host:port for /metrics and /healthz over HTTP, such as 127.0.0.1:9464; off when unset."""
+    sockets: Sockets = Sockets()
+    """The two unix sockets."""
+    transfer: Transfer = Transfer()
+    """How bytes are moved."""
+    leases: Leases = Leases()
+    """How long a reader holds a model."""
+    scrub: Scrub = Scrub()
+    """Re-reading what lies on disk."""
+    sources: Sources = Sources()
+    """Where bytes may come from."""
+    log: Log = Log()
+    """The log on standard error."""
+
+    @field_validator("root", "catalog")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else Path(os.path.abspath(value.expanduser()))
+
+    @field_validator("allow_sources")
+    @classmethod
+    def _prefixes(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for prefix in value or ():
+            if not prefix.startswith(("s3://", "file:///")):
+                raise ValueError(f"{prefix!r} is no prefix of a source; it begins with s3:// or file:///")
+        return value
+
+    @field_validator("metrics")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None:
+            host, colon, port = value.rpartition(":")
+            if not (host and colon and port.isdigit() and int(port) < 65536):
+                raise ValueError("write host:port, such as 127.0.0.1:9464")
+        return value
+
+    @property
+    def socket_directory(self) -> Path:
+        return self.sockets.directory or self.root / "run"
+
+    @property
+    def allowed_prefixes(self) -> tuple[str, ...]:
+        """Prefixes in force; see allow_sources."""
+        if self.allow_sources is None:
+            return () if self.catalog else ("s3://", "file:///")
+        return self.allow_sources
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The nested mapping that CACHED__… variables describe; values are read as YAML scalars or lists."""
+    found: dict[str, Any] = {}
+    for variable in sorted(name for name in environ if name.startswith(PREFIX)):
+        *above, last = variable.removeprefix(PREFIX).lower().split("__")
+        place = found
+        for part in above:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise InvalidRequest(f"environment variable {variable} clashes with a shorter one")
+        text = environ[variable]
+        try:
+            place[last] = (
+                yaml.safe_load(text) if text[:1] in "[{" or text in ("true", "false", "null") else text
+            )
+        except yaml.YAMLError:
+            raise InvalidRequest(f"environment variable {variable} is not valid YAML") from None
+    return found
+
+
+def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        merged[key] = _overlay(under, value) if isinstance(value, dict) and isinstance(under, dict) else value
+    return merged
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read the settings: defaults, then the file, then the environment.
+
+    Raises InvalidRequest that lists every fault by its key; values are not repeated.
+    """
+    merged = _overlay(read_mapping(path) if path else {}, _from_environment(environ))
+    where = " and ".join(
+        [str(path)] * (path is not None)
+        + ["the environment"] * any(name.startswith(PREFIX) for name in environ)
+    )
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise explain(error, where or "settings") from None
