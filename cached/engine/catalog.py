@@ -1,0 +1,180 @@
+"""The catalog in force, and what a ref means under it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiofiles
+
+from cached.config import catalog as files
+from cached.config.catalog import SLOT, Catalog, Model
+from cached.core.clock import Clock
+from cached.core.digest import SHA256
+from cached.core.errors import CachedError, Denied, InvalidRequest, NotFound
+from cached.core.ref import Ref
+from cached.core.source import Selection
+from cached.engine.views import CatalogView
+from cached.engine.watch import DirectoryWatch
+from cached.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+_SETTLE = 0.1
+_POLL = 30.0
+_MAX_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a ref asks for.
+
+    key: the durable name, `name`, `name@revision` or the URI. uri, selection: which files. revision:
+    a label that promises that they never change, a tree's digest, or empty. declared: by the catalog.
+    """
+
+    key: str
+    uri: str
+    selection: Selection
+    revision: str = ""
+    pin: bool = False
+    warm_at_start: bool = False
+    declared: bool = False
+
+    @property
+    def pinned_tree(self) -> str:
+        """The digest of the only tree that will do, or empty."""
+        return self.revision if self.revision.startswith(f"{SHA256}:") else ""
+
+    @property
+    def origin(self) -> str:
+        """URI and patterns in one line: two targets of one origin resolve alike."""
+        patterns = [f"+{p}" for p in self.selection.include] + [f"-{p}" for p in self.selection.exclude]
+        return " ".join([self.uri, *patterns])
+
+
+def declared(name: str, model: Model, revision: str = "") -> Target:
+    """The target of a catalog entry, at its own revision or at `revision`.
+
+    Raises NotFound when the entry has another revision and its source has no place for this one.
+    """
+    own = model.revision or ""
+    revision = revision or own
+    if revision != own and SLOT not in model.source and not revision.startswith(f"{SHA256}:"):
+        raise NotFound(
+            f"the catalog has no revision {revision} of model {name}",
+            hint=f"it has {own or 'none by name'}; put {SLOT} into its source to choose freely",
+        )
+    if SLOT in model.source and revision.startswith(f"{SHA256}:"):
+        raise InvalidRequest(
+            f"model {name} is chosen by a revision label, not by a digest", hint=f"ask for {name}@{own}"
+        )
+    return Target(
+        key=f"{name}@{revision}" if revision else name,
+        uri=model.source.replace(SLOT, revision),
+        selection=model.selection,
+        revision=revision,
+        pin=model.pin and revision == own,
+        warm_at_start=model.warm_at_start and revision == own,
+        declared=True,
+    )
+
+
+class LiveCatalog:
+    """Follows the catalog's file. A broken file changes nothing but the status: the last good one stays."""
+
+    def __init__(self, path: Path | None, allowed: tuple[str, ...], clock: Clock, metrics: Metrics) -> None:
+        self._path = path
+        self._allowed = allowed
+        self._clock = clock
+        self._metrics = metrics
+        self._catalog = Catalog()
+        self._seen: bytes | None = None
+        self._loaded_at: float | None = None
+        self._error = ""
+        metrics.catalog_ok.set(1)
+
+    @property
+    def view(self) -> CatalogView:
+        path = str(self._path) if self._path else ""
+        return CatalogView(path, len(self._catalog.models), self._loaded_at, self._error)
+
+    def targets(self) -> list[Target]:
+        """Every model that the catalog declares, by name."""
+        return [declared(name, model) for name, model in sorted(self._catalog.models.items())]
+
+    def target(self, ref: Ref) -> Target:
+        """What `ref` asks for. Raises NotFound for an unknown model, Denied for a URI that policy refuses."""
+        if ref.uri:
+            if not any(_under(ref.uri, prefix) for prefix in self._allowed):
+                raise Denied(
+                    f"source {ref.uri} is not in the catalog and not allowed",
+                    hint="ask for a model of the catalog, or have the operator add a prefix to allow_sources",
+                )
+            return Target(key=ref.uri, uri=ref.uri, selection=Selection())
+        model = self._catalog.models.get(ref.name)
+        if model is None:
+            raise NotFound(f"no model {ref.name} in the catalog", hint="cachectl ls shows what there is")
+        return declared(ref.name, model, ref.revision)
+
+    async def load(self) -> bool:
+        """Read the file anew; True when another catalog is in force now. Faults go to status, log and metric."""
+        if self._path is None:
+            return False
+        try:
+            async with aiofiles.open(self._path, "rb") as file:
+                text = await file.read(_MAX_BYTES + 1)
+            if len(text) > _MAX_BYTES:
+                raise InvalidRequest(f"{self._path} is larger than {_MAX_BYTES} bytes")
+            if text == self._seen:
+                return False
+            catalog = files.parse(text, str(self._path))
+            self._seen = text
+        except (OSError, CachedError) as error:
+            self._refuse(
+                f"cannot read {self._path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            )
+            return False
+        self._catalog = catalog
+        self._loaded_at = self._clock.now()
+        self._error = ""
+        self._metrics.catalog_ok.set(1)
+        self._metrics.catalog_models.set(len(catalog.models))
+        self._metrics.catalog_reloads.labels(result="ok").inc()
+        log.info("catalog is in force", extra={"path": str(self._path), "models": len(catalog.models)})
+        return True
+
+    def _refuse(self, why: str) -> None:
+        if why == self._error:
+            return
+        self._error = why
+        self._seen = None
+        self._metrics.catalog_ok.set(0)
+        self._metrics.catalog_reloads.labels(result="refused").inc()
+        log.error("catalog refused; the last good one stays in force", extra={"reason": why})
+
+    async def follow(self, changed: Callable[[], None]) -> None:
+        """Forever: load the file when its directory changes, and call `changed` after each new catalog.
+
+        The directory is watched, not the file: editors replace files, and a ConfigMap swaps its `..data`
+        symlink. A slow poll covers filesystems that tell nothing.
+        """
+        if self._path is None:
+            await asyncio.Event().wait()
+            return
+        with DirectoryWatch(self._path.parent) as watch:
+            while True:
+                if await self.load():
+                    changed()
+                await watch.wait(_POLL)
+                await asyncio.sleep(_SETTLE)
+
+
+def _under(uri: str, prefix: str) -> bool:
+    """Whether `uri` is `prefix` or lies below it; `s3://bucket` does not cover `s3://bucket2`, nor `..` a way out."""
+    if any(part in (".", "..") for part in uri.split("/")):
+        return False
+    return uri.startswith(prefix if prefix.endswith("/") else f"{prefix}/") or uri == prefix

@@ -1,0 +1,314 @@
+"""The use cases, as every inbound face sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from cached import __version__
+from cached.core.clock import Clock
+from cached.core.digest import Digest
+from cached.core.errors import Busy, CachedError, Draining, InvalidRequest, NotFound
+from cached.core.ref import Ref
+from cached.core.source import Selection, Source
+from cached.engine.catalog import LiveCatalog, Target
+from cached.engine.fetch import Fetcher
+from cached.engine.resolve import Resolver
+from cached.engine.show import Show
+from cached.engine.travel import Arrived, Travel
+from cached.engine.views import (
+    AcquireEvent,
+    ArtifactView,
+    CorruptBlob,
+    DescribeView,
+    LeaseView,
+    Ready,
+    ScrubView,
+    SpaceView,
+    StatusView,
+    VerifyEvent,
+    WarmEvent,
+)
+from cached.engine.warm import WarmJob, WarmJobs
+from cached.kit.guard import forever
+from cached.kit.units import show_bytes
+from cached.store.store import PinnedBy, Store
+from cached.telemetry.metrics import Metrics
+from cached.transfer.transfer import SourceLimits, Transfer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Times in seconds."""
+
+    default_ttl: float = 600.0
+    max_ttl: float = 86400.0
+    resolve_ttl: float = 0.0
+    warm_concurrency: int = 2
+
+
+class Engine:
+    """Resolve, reserve, fetch in one flight, verify, publish, hold."""
+
+    def __init__(
+        self,
+        store: Store,
+        catalog: LiveCatalog,
+        sources: Mapping[str, Source],
+        transfer: Transfer,
+        limits: Mapping[str, SourceLimits],
+        options: EngineOptions,
+        metrics: Metrics,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._options = options
+        self._metrics = metrics
+        self._clock = clock
+        resolver = Resolver(store, sources, clock, options.resolve_ttl)
+        self._travel = Travel(store, resolver, Fetcher(store, transfer, limits, clock, metrics))
+        self._warm = WarmJobs(store, self._travel, options.warm_concurrency, rng)
+        self._show = Show(store, catalog, self._travel)
+        self._draining = False
+        self._started_at = clock.now()
+        self._recatalogued = asyncio.Event()
+        store.on_lost = self._lost
+
+    async def run(self) -> None:
+        """Forever: follow the catalog, care for the store, own the warm jobs."""
+        await self._catalog.load()
+        self._recatalogued.set()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(forever("warm jobs", self._warm.run))
+            group.create_task(forever("catalog", lambda: self._catalog.follow(self._recatalogued.set)))
+            group.create_task(forever("catalog in force", self._apply_catalog))
+            group.create_task(forever("store", self._store.run))
+
+    async def _apply_catalog(self) -> None:
+        while True:
+            await self._recatalogued.wait()
+            self._recatalogued.clear()
+            targets = self._catalog.targets()
+            await self._store.set_catalog_pins({target.key for target in targets if target.pin})
+            wanted = {target.key for target in targets}
+            self._travel.forget_failures(lambda key: key in wanted)
+            self._warm.keep([target for target in targets if target.warm_at_start])
+
+    async def acquire(
+        self, ref: str, *, ttl: float | None, holder: str
+    ) -> AsyncGenerator[AcquireEvent, None]:
+        """Resolved and Progress while bytes are missing, then Ready once. Leaving early harms nobody."""
+        began = time.monotonic()
+        outcome = "hit"
+        try:
+            granted = self._ttl(ttl)
+            target = self._target(ref)
+            async with aclosing(self._travel.go(target)) as events:
+                async for event in events:
+                    if isinstance(event, Arrived):
+                        ready = await self._hold(target, event, granted, holder)
+                        self._metrics.acquire_seconds.labels(outcome=outcome).observe(
+                            time.monotonic() - began
+                        )
+                        self._metrics.acquires.labels(outcome=outcome).inc()
+                        yield ready
+                        return
+                    outcome = "miss"
+                    yield event
+        except CachedError as error:
+            self._metrics.acquires.labels(outcome=type(error).__name__).inc()
+            raise
+
+    async def _hold(self, target: Target, arrived: Arrived, ttl: float, holder: str) -> Ready:
+        tree = arrived.tree
+        lease = await self._store.lease(tree.digest, target.key, holder, ttl)
+        return Ready(
+            path=self._store.tree_path(tree.digest),
+            tree=tree.digest,
+            lease=LeaseView(lease.id, lease.holder, lease.expires_at, lease.ttl),
+            size=tree.size,
+            file_count=len(tree.files),
+            stale=arrived.stale,
+            sample_file=tree.files[0].path,
+        )
+
+    def _ttl(self, asked: float | None) -> float:
+        if asked is None:
+            return self._options.default_ttl
+        if not 0 < asked < float("inf"):
+            raise InvalidRequest(f"a lease cannot last {asked} seconds", hint="ask for a positive time")
+        return min(asked, self._options.max_ttl)
+
+    def _target(self, ref: str) -> Target:
+        return self._catalog.target(Ref.parse(ref))
+
+    async def renew(self, lease_id: str, ttl: float | None) -> LeaseView:
+        """Extend a lease. Raises NotFound when it has expired."""
+        lease = await self._store.renew(lease_id, None if ttl is None else self._ttl(ttl))
+        return LeaseView(lease.id, lease.holder, lease.expires_at, lease.ttl)
+
+    async def release(self, lease_id: str) -> None:
+        """Give a lease up; one that is gone is no error."""
+        await self._store.unlease(lease_id)
+
+    async def warm(
+        self, refs: Sequence[str], *, everything: bool, wait: bool
+    ) -> AsyncGenerator[tuple[str, WarmEvent], None]:
+        """Start a job for each ref, and with `wait` tell of each until all have ended.
+
+        Malformed and unknown refs fail the call before any job begins.
+        """
+        targets = self._catalog.targets() if everything else [self._target(ref) for ref in refs]
+        if self._draining:
+            raise Draining(
+                "nothing is warmed: the daemon is stopping", hint="try again when it has restarted"
+            )
+        if not targets:
+            raise InvalidRequest("nothing to warm", hint="name models, or declare some in the catalog")
+        jobs = {target.key: self._warm.start(target) for target in targets}
+        queue: asyncio.Queue[tuple[str, WarmEvent] | None] = asyncio.Queue(maxsize=64)
+
+        async def follow(job: WarmJob) -> None:
+            async for event in job.watch():
+                await queue.put((job.target.key, event))
+                if not wait:
+                    break
+            await queue.put(None)
+
+        async with asyncio.TaskGroup() as group:
+            followers = [group.create_task(follow(job)) for job in jobs.values()]
+            try:
+                left = len(followers)
+                while left:
+                    item = await queue.get()
+                    if item is None:
+                        left -= 1
+                    else:
+                        yield item
+            finally:
+                for follower in followers:
+                    follower.cancel()
+
+    async def list(self) -> list[ArtifactView]:
+        """All that the catalog declares and all that lies here, by ref."""
+        return self._show.everything()
+
+    async def describe(self, ref: str) -> DescribeView:
+        """All about one artifact."""
+        return self._show.describe(self._known(ref))
+
+    def _known(self, ref: str) -> Target:
+        """The target of `ref`, or of what the store remembers under it after the catalog dropped it."""
+        try:
+            return self._target(ref)
+        except CachedError:
+            parsed = Ref.parse(ref)
+            record = self._store.ref(str(parsed))
+            if record is None:
+                raise
+            uri = record.source.partition(" ")[0]
+            return Target(key=str(parsed), uri=uri, selection=Selection(), revision=parsed.revision)
+
+    async def evict(self, ref: str) -> int:
+        """Take the artifact's tree off the disk; returns the bytes freed. InUse while anything holds it."""
+        target = self._known(ref)
+        record = self._store.ref(target.key)
+        if record is not None and self._travel.progress(record.tree) is not None:
+            raise Busy(f"{target.key} is being fetched", hint="wait for its end, or have its readers leave")
+        if record is None or not self._store.is_warm(record.tree):
+            raise NotFound(f"{target.key} is not on this node", hint="cachectl ls shows what is")
+        freed = await self._store.evict(record.tree)
+        if not target.declared:
+            await self._store.forget_ref(target.key)
+        return freed
+
+    async def pin(self, ref: str) -> ArtifactView:
+        """Keep the artifact from eviction, here already or not; durable."""
+        target = self._known(ref)
+        await self._store.pin(target.key, PinnedBy.OPERATOR)
+        return self._show.artifact(target.key, target)
+
+    async def unpin(self, ref: str) -> ArtifactView:
+        """Take the operator's pin away. Raises InUse when the catalog pins it."""
+        target = self._known(ref)
+        await self._store.unpin(target.key, PinnedBy.OPERATOR)
+        return self._show.artifact(target.key, target)
+
+    async def verify(self, ref: str) -> AsyncGenerator[VerifyEvent, None]:
+        """Read one artifact again, or with an empty ref the whole store; quarantine what is wrong."""
+        tree: Digest | None = None
+        if ref:
+            target = self._known(ref)
+            record = self._store.ref(target.key)
+            if record is None or not self._store.is_warm(record.tree):
+                raise NotFound(f"{target.key} is not on this node", hint="cachectl ls shows what is")
+            tree = record.tree
+        async with aclosing(self._store.verify(tree)) as rounds:
+            async for step in rounds:
+                found = tuple(CorruptBlob(blob, tuple(refs)) for blob, refs in step.corrupt)
+                yield VerifyEvent(step.done, step.total, found, step.finished)
+
+    async def status(self) -> StatusView:
+        """How the daemon is."""
+        store = self._store
+        space = store.space()
+        scrub = store.scrub_status()
+        view = StatusView(
+            version=__version__,
+            started_at=self._started_at,
+            root=store.root,
+            draining=self._draining,
+            space=SpaceView(
+                space.capacity, space.used, space.reserved, space.held, space.filesystem_free, space.min_free
+            ),
+            flight_count=self._travel.flight_count,
+            lease_count=store.lease_count,
+            blob_count=store.blob_count,
+            tree_count=store.tree_count,
+            catalog=self._catalog.view,
+            scrub=ScrubView(scrub.blob_count, scrub.corrupt_count, scrub.last_round),
+            warnings=(),
+        )
+        return replace(view, warnings=tuple(_warnings(view)))
+
+    def _lost(self, tree: Digest, why: str) -> None:
+        refs = [key for key, record in self._store.refs().items() if record.tree == tree]
+        log.error("a warm model was lost", extra={"tree": tree, "refs": refs, "reason": why})
+        for key in refs:
+            self._warm.again(key)
+
+    async def drain(self, grace: float) -> None:
+        """Refuse new fetches, give those under way `grace` seconds, then cut them off."""
+        self._draining = True
+        self._travel.close()
+        deadline = time.monotonic() + grace
+        while self._travel.flight_count and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        await self._travel.cut()
+
+
+def _warnings(status: StatusView) -> list[str]:
+    """What an operator should look at, in sentences."""
+    space = status.space
+    found = []
+    if status.catalog.error:
+        found.append(f"the catalog file was refused, the last good one is in force: {status.catalog.error}")
+    if space.filesystem_free < space.min_free:
+        found.append(
+            f"the filesystem has {show_bytes(space.filesystem_free)} free, less than the"
+            f" {show_bytes(space.min_free)} that min_free demands"
+        )
+    if space.held > 0.9 * space.capacity:
+        found.append("leases and pins hold more than 90 % of the capacity: little can be evicted")
+    if status.scrub.corrupt_count:
+        found.append(f"the scrub found {status.scrub.corrupt_count} corrupt blobs: check this node's disk")
+    return found

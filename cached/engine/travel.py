@@ -1,0 +1,130 @@
+"""The way from a target to a warm tree, as a stream of events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from cached.core.digest import Digest
+from cached.core.errors import CachedError, Draining, SourceChanged, SourceUnavailable
+from cached.core.progress import Progress
+from cached.core.tree import Tree
+from cached.engine.catalog import Target
+from cached.engine.fetch import Fetcher
+from cached.engine.meter import Meter
+from cached.engine.resolve import Resolver
+from cached.engine.views import Resolved
+from cached.kit.flights import Flights
+from cached.store.store import Store
+
+_TICK = 0.5
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The tree is warm at this moment; `fetched` counts the bytes received on the way."""
+
+    tree: Tree
+    stale: bool
+    fetched: int
+
+
+class Travel:
+    """Brings targets to this node; one flight per tree, whoever travels."""
+
+    def __init__(self, store: Store, resolver: Resolver, fetcher: Fetcher) -> None:
+        self._store = store
+        self._resolver = resolver
+        self._fetcher = fetcher
+        self._flights: Flights[Digest, Meter] = Flights()
+        self._closed = False
+        self._failures: dict[str, str] = {}
+
+    @property
+    def flight_count(self) -> int:
+        return len(self._flights)
+
+    def progress(self, tree: Digest) -> Progress | None:
+        """How far the flight of `tree` has come, if there is one."""
+        meter = self._flights.get(tree)
+        return meter.progress if meter else None
+
+    def failure(self, key: str) -> str:
+        """Why the last try to bring the target of `key` here failed; empty when it did not."""
+        return self._failures.get(key, "")
+
+    def forget_failures(self, still_wanted: Callable[[str], bool]) -> None:
+        """Drop what is remembered of targets that nobody declares any more."""
+        self._failures = {key: why for key, why in self._failures.items() if still_wanted(key)}
+
+    async def go(self, target: Target) -> AsyncGenerator[Resolved | Progress | Arrived, None]:
+        """Resolved and Progress while bytes are missing, then Arrived once.
+
+        The caller must take its hold on the tree before it awaits anything else. A source that changes
+        in mid-flight makes the journey begin again, a few times.
+        """
+        if self._closed:
+            raise Draining(
+                f"{target.key} is not fetched: the daemon is stopping", hint="try again when it has restarted"
+            )
+        try:
+            async with aclosing(self._go(target)) as events:
+                async for event in events:
+                    yield event
+        except CachedError as error:
+            if target.declared:
+                self._failures[target.key] = str(error)
+            raise
+        self._failures.pop(target.key, None)
+
+    async def _go(self, target: Target) -> AsyncGenerator[Resolved | Progress | Arrived, None]:
+        if tree := self._resolver.known(target):
+            yield Arrived(tree, stale=False, fetched=0)
+            return
+        fetched = 0
+        why: CachedError | None = None
+        for _ in range(_ATTEMPTS):
+            resolution = await self._resolver.resolve(target)
+            tree = resolution.tree
+            if self._store.is_warm(tree.digest):
+                yield Arrived(tree, resolution.stale, fetched)
+                return
+            yield Resolved(
+                target.key, tree.digest, tree.size, len(tree.files), self._store.present_bytes(tree), False
+            )
+            source = self._resolver.source(target)
+            async with self._flights.join(
+                tree.digest,
+                lambda tree=tree: self._fetcher.meter(tree),
+                lambda meter, resolution=resolution: self._fetcher.fetch(resolution, source, meter),
+            ) as flight:
+                while not await flight.wait(_TICK):
+                    yield flight.about.progress
+                fetched += flight.about.from_source
+                error = flight.outcome()
+                if error is None and self._store.is_warm(tree.digest):
+                    yield Arrived(tree, stale=False, fetched=fetched)
+                    return
+            if isinstance(error, SourceChanged):
+                why = error
+            elif self._closed:
+                raise Draining(
+                    f"the fetch of {target.key} was cut off: the daemon is stopping",
+                    hint="try again when it has restarted; verified chunks are kept",
+                )
+            elif error is not None:
+                raise error
+        raise SourceUnavailable(
+            f"{target.key} did not settle within {_ATTEMPTS} tries: {why.message if why else 'it left again'}",
+            hint="wait until whoever writes to the source has finished",
+        )
+
+    def close(self) -> None:
+        """Take no new travellers; those under way go on."""
+        self._closed = True
+
+    async def cut(self) -> None:
+        """End all flights at once; their verified chunks stay."""
+        await self._flights.cancel_all()

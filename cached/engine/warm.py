@@ -1,0 +1,144 @@
+"""Warm jobs: work that the engine owns, with no reader waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from cached.core.errors import CachedError, Draining
+from cached.core.progress import Progress
+from cached.engine.catalog import Target
+from cached.engine.travel import Arrived, Travel
+from cached.engine.views import Accepted, Resolved, Warmed, WarmEvent
+from cached.store.store import Store
+
+log = logging.getLogger(__name__)
+
+_TICK = 0.5
+_FIRST_RETRY = 5.0
+_LAST_RETRY = 300.0
+
+
+class WarmJob:
+    """One target on its way; watchers look at what it shows and never hold it."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.resolved: Resolved | None = None
+        self.progress: Progress | None = None
+        self.end: Warmed | CachedError | None = None
+        self.ended = asyncio.Event()
+
+    async def watch(self) -> AsyncGenerator[WarmEvent, None]:
+        """Accepted, then each change as it is noticed, then Warmed or the error."""
+        yield Accepted()
+        told: Resolved | Progress | None = None
+        while True:
+            ended = self.ended.is_set()
+            for event in (self.resolved, self.progress):
+                if event is not None and event != told:
+                    yield (told := event)
+            if ended:
+                assert self.end is not None
+                yield self.end
+                return
+            try:
+                async with asyncio.timeout(_TICK):
+                    await self.ended.wait()
+            except TimeoutError:
+                pass
+
+
+class WarmJobs:
+    """All warm jobs, at most one per target, a few at work at once."""
+
+    def __init__(self, store: Store, travel: Travel, at_once: int, rng: random.Random) -> None:
+        self._store = store
+        self._travel = travel
+        self._at_once = asyncio.Semaphore(at_once)
+        self._rng = rng
+        self._jobs: dict[str, WarmJob] = {}
+        self._keep: dict[str, Target] = {}
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Forever: own the jobs' tasks. Cancelled, it ends them all."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for target in self._keep.values():
+                self._begin_keeping(target)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._group = None
+
+    def start(self, target: Target) -> WarmJob:
+        """The job of `target`, begun unless it is under way already."""
+        job = self._jobs.get(target.key)
+        if job is None:
+            if self._group is None:
+                raise Draining(f"{target.key} is not warmed: the daemon is starting or stopping")
+            job = self._jobs[target.key] = WarmJob(target)
+            self._group.create_task(self._work(job))
+        return job
+
+    def keep(self, targets: list[Target]) -> None:
+        """Make these, and from now on only these, warm without being asked; failures are tried again."""
+        wanted = {target.key: target for target in targets}
+        for key in self._keepers.keys() - wanted.keys():
+            self._keepers.pop(key).cancel()
+        self._keep = wanted
+        for target in targets:
+            self._begin_keeping(target)
+
+    def again(self, key: str) -> None:
+        """A kept target lost its tree: warm it again."""
+        if key in self._keep:
+            self._begin_keeping(self._keep[key])
+
+    def _begin_keeping(self, target: Target) -> None:
+        running = self._keepers.get(target.key)
+        if self._group is not None and (running is None or running.done()):
+            self._keepers[target.key] = self._group.create_task(self._keep_warm(target))
+
+    async def _keep_warm(self, target: Target) -> None:
+        pause = _FIRST_RETRY
+        while True:
+            job = self.start(target)
+            await job.ended.wait()
+            if not isinstance(job.end, CachedError):
+                return
+            log.error(
+                "a model that should be warm is not; trying again",
+                extra={"ref": target.key, "reason": str(job.end), "seconds": round(pause)},
+            )
+            await asyncio.sleep(pause * self._rng.uniform(0.8, 1.2))
+            pause = min(pause * 2, _LAST_RETRY)
+
+    async def _work(self, job: WarmJob) -> None:
+        try:
+            async with self._at_once, aclosing(self._travel.go(job.target)) as events:
+                async for event in events:
+                    match event:
+                        case Resolved():
+                            job.resolved = event
+                        case Progress():
+                            job.progress = event
+                        case Arrived(tree, _, fetched):
+                            self._store.touch(tree.digest)
+                            path = self._store.tree_path(tree.digest)
+                            job.end = Warmed(path, tree.digest, tree.size, fetched)
+        except CachedError as error:
+            job.end = error
+        finally:
+            if job.end is None:
+                job.end = Draining(
+                    f"warming {job.target.key} was cut off: the daemon is stopping",
+                    hint="warm it again when it has restarted; verified chunks are kept",
+                )
+            del self._jobs[job.target.key]
+            job.ended.set()
