@@ -22,6 +22,7 @@ from cached.engine.resolve import Resolver
 from cached.engine.show import Show
 from cached.engine.travel import Arrived, Travel
 from cached.engine.views import (
+    Accepted,
     AcquireEvent,
     ArtifactView,
     CorruptBlob,
@@ -34,7 +35,7 @@ from cached.engine.views import (
     VerifyEvent,
     WarmEvent,
 )
-from cached.engine.warm import WarmJob, WarmJobs
+from cached.engine.warm import WarmJobs, WarmWatch
 from cached.kit.guard import forever
 from cached.kit.units import show_bytes
 from cached.store.store import PinnedBy, Store
@@ -99,8 +100,7 @@ class Engine:
             self._recatalogued.clear()
             targets = self._catalog.targets()
             await self._store.set_catalog_pins({target.key for target in targets if target.pin})
-            wanted = {target.key for target in targets}
-            self._travel.forget_failures(lambda key: key in wanted)
+            self._travel.forget_failures({target.key for target in targets})
             self._warm.keep([target for target in targets if target.warm_at_start])
 
     async def acquire(
@@ -174,29 +174,18 @@ class Engine:
             )
         if not targets:
             raise InvalidRequest("nothing to warm", hint="name models, or declare some in the catalog")
-        jobs = {target.key: self._warm.start(target) for target in targets}
-        queue: asyncio.Queue[tuple[str, WarmEvent] | None] = asyncio.Queue(maxsize=64)
-
-        async def follow(job: WarmJob) -> None:
-            async for event in job.watch():
-                await queue.put((job.target.key, event))
-                if not wait:
-                    break
-            await queue.put(None)
-
-        async with asyncio.TaskGroup() as group:
-            followers = [group.create_task(follow(job)) for job in jobs.values()]
-            try:
-                left = len(followers)
-                while left:
-                    item = await queue.get()
-                    if item is None:
-                        left -= 1
-                    else:
-                        yield item
-            finally:
-                for follower in followers:
-                    follower.cancel()
+        watched = [WarmWatch(self._warm.start(target)) for target in {t.key: t for t in targets}.values()]
+        if not wait:
+            for watch in watched:
+                yield watch.key, Accepted()
+            return
+        while watched:
+            for watch in watched:
+                for event in watch.news():
+                    yield watch.key, event
+            watched = [watch for watch in watched if not watch.over]
+            if watched:
+                await self._warm.wait_for_news()
 
     async def list(self) -> list[ArtifactView]:
         """All that the catalog declares and all that lies here, by ref."""
@@ -290,9 +279,7 @@ class Engine:
         """Refuse new fetches, give those under way `grace` seconds, then cut them off."""
         self._draining = True
         self._travel.close()
-        deadline = time.monotonic() + grace
-        while self._travel.flight_count and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+        await self._travel.settle(grace)
         await self._travel.cut()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 
 from cached.core.clock import Clock
 from cached.core.digest import Digest
@@ -30,7 +31,7 @@ class Fetcher:
         self,
         store: Store,
         transfer: Transfer,
-        limits: dict[str, SourceLimits],
+        limits: Mapping[str, SourceLimits],
         clock: Clock,
         metrics: Metrics,
     ) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Set
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 
 from cached.core.digest import Digest
@@ -13,9 +13,9 @@ from cached.core.tree import Tree
 from cached.engine.catalog import Target
 from cached.engine.fetch import Fetcher
 from cached.engine.meter import Meter
-from cached.engine.resolve import Resolver
+from cached.engine.resolve import Resolution, Resolver
 from cached.engine.views import Resolved
-from cached.kit.flights import Flights
+from cached.kit.flights import Flight, Flights
 from cached.store.store import Store
 
 _TICK = 0.5
@@ -55,9 +55,9 @@ class Travel:
         """Why the last try to bring the target of `key` here failed; empty when it did not."""
         return self._failures.get(key, "")
 
-    def forget_failures(self, still_wanted: Callable[[str], bool]) -> None:
+    def forget_failures(self, but: Set[str]) -> None:
         """Drop what is remembered of targets that nobody declares any more."""
-        self._failures = {key: why for key, why in self._failures.items() if still_wanted(key)}
+        self._failures = {key: why for key, why in self._failures.items() if key in but}
 
     async def go(self, target: Target) -> AsyncGenerator[Resolved | Progress | Arrived, None]:
         """Resolved and Progress while bytes are missing, then Arrived once.
@@ -84,22 +84,16 @@ class Travel:
             yield Arrived(tree, stale=False, fetched=0)
             return
         fetched = 0
-        why: CachedError | None = None
+        why = "other models took its room at once"
         for _ in range(_ATTEMPTS):
             resolution = await self._resolver.resolve(target)
             tree = resolution.tree
             if self._store.is_warm(tree.digest):
                 yield Arrived(tree, resolution.stale, fetched)
                 return
-            yield Resolved(
-                target.key, tree.digest, tree.size, len(tree.files), self._store.present_bytes(tree), False
-            )
-            source = self._resolver.source(target)
-            async with self._flights.join(
-                tree.digest,
-                lambda tree=tree: self._fetcher.meter(tree),
-                lambda meter, resolution=resolution: self._fetcher.fetch(resolution, source, meter),
-            ) as flight:
+            present = self._store.present_bytes(tree)
+            yield Resolved(target.key, tree.digest, tree.size, len(tree.files), present, stale=False)
+            async with self._fly(resolution) as flight:
                 while not await flight.wait(_TICK):
                     yield flight.about.progress
                 fetched += flight.about.from_source
@@ -108,22 +102,36 @@ class Travel:
                     yield Arrived(tree, stale=False, fetched=fetched)
                     return
             if isinstance(error, SourceChanged):
-                why = error
-            elif self._closed:
-                raise Draining(
-                    f"the fetch of {target.key} was cut off: the daemon is stopping",
-                    hint="try again when it has restarted; verified chunks are kept",
-                )
+                why = error.message
             elif error is not None:
-                raise error
+                raise self._cut_off(target) if self._closed else error
         raise SourceUnavailable(
-            f"{target.key} did not settle within {_ATTEMPTS} tries: {why.message if why else 'it left again'}",
+            f"{target.key} did not settle within {_ATTEMPTS} tries: {why}",
             hint="wait until whoever writes to the source has finished",
+        )
+
+    def _fly(self, resolution: Resolution) -> AbstractAsyncContextManager[Flight[Meter]]:
+        """Join the flight of the resolution's tree, or begin it."""
+        source = self._resolver.source(resolution.target)
+
+        async def fetch(meter: Meter) -> None:
+            await self._fetcher.fetch(resolution, source, meter)
+
+        return self._flights.join(resolution.tree.digest, lambda: self._fetcher.meter(resolution.tree), fetch)
+
+    def _cut_off(self, target: Target) -> Draining:
+        return Draining(
+            f"the fetch of {target.key} was cut off: the daemon is stopping",
+            hint="try again when it has restarted; verified chunks are kept",
         )
 
     def close(self) -> None:
         """Take no new travellers; those under way go on."""
         self._closed = True
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until all flights have ended, at most `seconds`."""
+        await self._flights.settle(seconds)
 
     async def cut(self) -> None:
         """End all flights at once; their verified chunks stay."""

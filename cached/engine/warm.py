@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from cached.core.errors import CachedError, Draining
 from cached.core.progress import Progress
@@ -30,26 +29,30 @@ class WarmJob:
         self.resolved: Resolved | None = None
         self.progress: Progress | None = None
         self.end: Warmed | CachedError | None = None
-        self.ended = asyncio.Event()
 
-    async def watch(self) -> AsyncGenerator[WarmEvent, None]:
-        """Accepted, then each change as it is noticed, then Warmed or the error."""
-        yield Accepted()
-        told: Resolved | Progress | None = None
-        while True:
-            ended = self.ended.is_set()
-            for event in (self.resolved, self.progress):
-                if event is not None and event != told:
-                    yield (told := event)
-            if ended:
-                assert self.end is not None
-                yield self.end
-                return
-            try:
-                async with asyncio.timeout(_TICK):
-                    await self.ended.wait()
-            except TimeoutError:
-                pass
+
+class WarmWatch:
+    """One watcher's view of a job: tells each thing once."""
+
+    def __init__(self, job: WarmJob) -> None:
+        self.key = job.target.key
+        self._job = job
+        self._told: list[WarmEvent] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether the job has ended and its watcher was told."""
+        return self._job.end is not None and self._job.end in self._told
+
+    def news(self) -> list[WarmEvent]:
+        """What has come since the last call: Accepted first, Warmed or the error last."""
+        job = self._job
+        shown = [event for event in (job.resolved, job.progress, job.end) if event is not None]
+        fresh: list[WarmEvent] = [event for event in shown if event not in self._told]
+        if not self._told:
+            fresh.insert(0, Accepted())
+        self._told = [Accepted(), *shown]
+        return fresh
 
 
 class WarmJobs:
@@ -64,6 +67,13 @@ class WarmJobs:
         self._keep: dict[str, Target] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._end_of_any = asyncio.Event()
+
+    async def wait_for_news(self) -> None:
+        """Return when a job has ended, or after half a second, in which jobs may have progressed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TICK):
+                await self._end_of_any.wait()
 
     async def run(self) -> None:
         """Forever: own the jobs' tasks. Cancelled, it ends them all."""
@@ -109,7 +119,8 @@ class WarmJobs:
         pause = _FIRST_RETRY
         while True:
             job = self.start(target)
-            await job.ended.wait()
+            while job.end is None:
+                await self.wait_for_news()
             if not isinstance(job.end, CachedError):
                 return
             log.error(
@@ -141,4 +152,5 @@ class WarmJobs:
                     hint="warm it again when it has restarted; verified chunks are kept",
                 )
             del self._jobs[job.target.key]
-            job.ended.set()
+            self._end_of_any.set()
+            self._end_of_any = asyncio.Event()

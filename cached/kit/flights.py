@@ -77,6 +77,11 @@ class Flights(Generic[K, F]):
         finally:
             del self._flights[key]
 
+    async def settle(self, seconds: float) -> None:
+        """Wait until the flights of this moment have ended, at most `seconds`."""
+        if self._flights:
+            await asyncio.wait({flight._task for flight in self._flights.values()}, timeout=seconds)
+
     async def cancel_all(self) -> None:
         """Cancel all work and wait until it has cleaned up."""
         flights = list(self._flights.values())
