@@ -60,7 +60,8 @@ class RangeRequest:
     """How to read any range of one file, ready to send: no further credentials are needed.
 
     url: `http://`, `https://` or `file://`. headers: sent with every range. expires_at: Unix time after
-    which it must be opened anew, or None. etag: what each answer's ETag must equal, when known.
+    which it must be opened anew, or None. etag: what each answer's ETag must equal, when known; of a
+    `file://` URL, what `cached.kit.filepin.file_pin` must say of the open file, before and after a range.
     Never logged: the URL and the headers may sign for the reader.
     """
 
@@ -77,7 +78,8 @@ class Source(Protocol):
     """An adapter to one kind of source.
 
     Errors: NotFound, Denied, Unauthenticated, SourceUnavailable, InvalidRequest (a bad URI or a hostile
-    listing), each naming the URI; never an exception of the library beneath.
+    listing), NotConfigured (no such profile, the wrong region), each naming the URI; never an exception
+    of the library beneath.
     """
 
     @property
