@@ -19,6 +19,7 @@ from cached.core.ref import Ref
 from cached.core.source import Selection
 from cached.engine.views import CatalogView
 from cached.engine.watch import DirectoryWatch
+from cached.kit.durable import write_atomic
 from cached.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -84,11 +85,18 @@ def declared(name: str, model: Model, revision: str = "") -> Target:
 
 
 class LiveCatalog:
-    """Follows the catalog's file. A broken file changes nothing but the status: the last good one stays."""
+    """Follows the catalog's file. A broken file changes nothing but the status: the last good one stays.
 
-    def __init__(self, path: Path | None, allowed: tuple[str, ...], clock: Clock, metrics: Metrics) -> None:
+    `memory` keeps a copy of the last good text, so that it stays over a restart, too. `allowed` are the
+    prefixes of source URIs that may be asked for beside the catalog.
+    """
+
+    def __init__(
+        self, path: Path | None, allowed: tuple[str, ...], memory: Path, clock: Clock, metrics: Metrics
+    ) -> None:
         self._path = path
         self._allowed = allowed
+        self._memory = memory
         self._clock = clock
         self._metrics = metrics
         self._catalog = Catalog()
@@ -120,24 +128,36 @@ class LiveCatalog:
             raise NotFound(f"no model {ref.name} in the catalog", hint="cachectl ls shows what there is")
         return declared(ref.name, model, ref.revision)
 
-    async def load(self) -> bool:
-        """Read the file anew; True when another catalog is in force now. Faults go to status, log and metric."""
-        if self._path is None:
-            return False
+    async def start(self) -> None:
+        """Read the file for the first time; if it is broken, the last good text of an earlier run."""
+        if self._path is None or await self.load():
+            return
         try:
-            async with aiofiles.open(self._path, "rb") as file:
-                text = await file.read(_MAX_BYTES + 1)
-            if len(text) > _MAX_BYTES:
-                raise InvalidRequest(f"{self._path} is larger than {_MAX_BYTES} bytes")
+            catalog = files.parse(await _read(self._memory), str(self._memory))
+        except (OSError, CachedError):
+            log.error("no good catalog is known; none of its models can be asked for by name")
+        else:
+            self._catalog = catalog
+            self._metrics.catalog_models.set(len(catalog.models))
+
+    async def load(self) -> bool:
+        """Read the file anew; True when another catalog is in force now.
+
+        Faults go to status, log and metric, and change nothing else.
+        """
+        assert self._path is not None
+        try:
+            text = await _read(self._path)
             if text == self._seen:
                 return False
             catalog = files.parse(text, str(self._path))
-            self._seen = text
-        except (OSError, CachedError) as error:
-            self._refuse(
-                f"cannot read {self._path}: {error.strerror}" if isinstance(error, OSError) else str(error)
-            )
+        except OSError as error:
+            self._refuse(f"cannot read {self._path}: {error.strerror}")
             return False
+        except CachedError as error:
+            self._refuse(str(error))
+            return False
+        self._seen = text
         self._catalog = catalog
         self._loaded_at = self._clock.now()
         self._error = ""
@@ -145,6 +165,7 @@ class LiveCatalog:
         self._metrics.catalog_models.set(len(catalog.models))
         self._metrics.catalog_reloads.labels(result="ok").inc()
         log.info("catalog is in force", extra={"path": str(self._path), "models": len(catalog.models)})
+        await asyncio.to_thread(write_atomic, self._memory, text, 0o600)
         return True
 
     def _refuse(self, why: str) -> None:
@@ -173,8 +194,19 @@ class LiveCatalog:
                 await asyncio.sleep(_SETTLE)
 
 
+async def _read(path: Path) -> bytes:
+    async with aiofiles.open(path, "rb") as file:
+        text = await file.read(_MAX_BYTES + 1)
+    if len(text) > _MAX_BYTES:
+        raise InvalidRequest(f"{path} is larger than {_MAX_BYTES} bytes")
+    return text
+
+
 def _under(uri: str, prefix: str) -> bool:
-    """Whether `uri` is `prefix` or lies below it; `s3://bucket` does not cover `s3://bucket2`, nor `..` a way out."""
+    """Whether `uri` is `prefix` or lies below it.
+
+    `s3://bucket` does not cover `s3://bucket2`, and nothing with `..` in it is covered.
+    """
     if any(part in (".", "..") for part in uri.split("/")):
         return False
     return uri.startswith(prefix if prefix.endswith("/") else f"{prefix}/") or uri == prefix

@@ -86,7 +86,6 @@ class Engine:
 
     async def run(self) -> None:
         """Forever: follow the catalog, care for the store, own the warm jobs."""
-        await self._catalog.load()
         self._recatalogued.set()
         async with asyncio.TaskGroup() as group:
             group.create_task(forever("warm jobs", self._warm.run))

@@ -1,0 +1,117 @@
+"""The daemon's life: start, serve, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from contextlib import AsyncExitStack
+
+from cached import __version__
+from cached.config.settings import Settings
+from cached.core.errors import CachedError
+from cached.daemon.wiring import House, open_house
+from cached.kit.guard import forever
+from cached.kit.sdnotify import notify, watchdog_interval
+from cached.serve.api.server import ApiOptions, ApiServer
+from cached.serve.ops.server import OpsServer
+
+log = logging.getLogger(__name__)
+
+_CLOSE_GRACE = 1.0
+
+
+class _Stop(Exception):
+    """Ends the root task group once the daemon has drained."""
+
+
+class StopSignals:
+    """SIGTERM and SIGINT: the first asks for a drain, the second ends the process at once.
+
+    Ending at once is safe: nothing is published by halves, and verified chunks are journalled.
+    """
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+
+    def _on_signal(self, number: int) -> None:
+        if self.asked.is_set():
+            log.warning("second signal: stopping at once")
+            os._exit(128 + number)
+        self.asked.set()
+
+
+async def serve(settings: Settings) -> None:
+    """Run the daemon until a signal ends it.
+
+    Raises Busy when another daemon has the data directory, NotConfigured or DiskFault when it cannot start.
+    """
+    signals = StopSignals()
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(open_house(settings))
+        api = ApiServer(house.engine, _api_options(settings), house.metrics)
+        await house.catalog.start()
+        await api.start()
+        stack.push_async_callback(api.stop, _CLOSE_GRACE)
+        serving = asyncio.Event()
+        if settings.metrics:
+            ops = OpsServer(settings.metrics, house.metrics, serving.is_set)
+            port = ops.start()
+            stack.callback(ops.stop)
+            log.info("metrics are served", extra={"port": port})
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(forever("engine", house.engine.run))
+                group.create_task(forever("systemd watchdog", _tell_watchdog))
+                group.create_task(_drain_when_asked(signals, house, api, serving, settings.drain_timeout))
+                api.set_serving(True)
+                serving.set()
+                notify(f"READY=1\nSTATUS=serving from {settings.root}")
+                log.info(
+                    "serving",
+                    extra={
+                        "version": __version__,
+                        "root": str(settings.root),
+                        "sockets": str(settings.socket_directory),
+                    },
+                )
+        except* _Stop:
+            log.info("stopped")
+        except* CachedError as group_of_errors:
+            raise group_of_errors.exceptions[0] from None
+
+
+async def _drain_when_asked(
+    signals: StopSignals, house: House, api: ApiServer, serving: asyncio.Event, grace: float
+) -> None:
+    await signals.asked.wait()
+    log.info("draining; a second signal stops at once", extra={"seconds": grace})
+    notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int((grace + 30) * 1e6)}")
+    api.set_serving(False)
+    serving.clear()
+    await house.engine.drain(grace)
+    await api.stop(_CLOSE_GRACE)
+    raise _Stop
+
+
+async def _tell_watchdog() -> None:
+    """Tell systemd that the event loop still turns; for ever, at half of the interval that it allows."""
+    interval = watchdog_interval()
+    while True:
+        if interval:
+            notify("WATCHDOG=1")
+        await asyncio.sleep(interval or 3600)
+
+
+def _api_options(settings: Settings) -> ApiOptions:
+    directory = settings.socket_directory
+    return ApiOptions(
+        pods_socket=directory / "pods" / "cached.sock",
+        operator_socket=directory / "operator" / "cached.sock",
+        pods_socket_mode=settings.sockets.pods_mode,
+        operator_socket_mode=settings.sockets.operator_mode,
+    )
