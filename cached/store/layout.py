@@ -33,9 +33,10 @@ class Layout:
 
     @property
     def directories(self) -> tuple[Path, ...]:
-        """What must exist before anything else is done, parents first."""
-        fixed = (self.root, self.blobs, self.stages, self.drafts, self.trees, self.quarantined)
-        return fixed + tuple(self.blobs / algorithm for algorithm in (SHA256, ORIGIN))
+        """All that must exist before anything else is done, parents first."""
+        kinds = tuple(self.blobs / algorithm for algorithm in (SHA256, ORIGIN))
+        fans = tuple(kind / f"{first:02x}" for kind in kinds for first in range(256))
+        return (self.root, self.stages, self.drafts, self.trees, self.quarantined, self.blobs, *kinds, *fans)
 
     def blob(self, digest: Digest) -> Path:
         return self.blobs / digest.algorithm / digest.hex[:_FAN_OUT] / digest.hex
