@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)B?\s*\Z", re.IGNORECASE)
-_TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)B?\s*\Z", re.IGNORECASE | re.ASCII)
+_TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -28,7 +28,7 @@ def parse_bytes(text: str | int) -> int:
 
 def parse_seconds(text: str | float) -> float:
     """Seconds of `90`, `90s`, `5m`, `1h30m` or `250ms`. Raises ValueError."""
-    if isinstance(text, (int, float)) or re.fullmatch(r"\d+(\.\d+)?", text.strip()):
+    if isinstance(text, (int, float)) or re.fullmatch(r"[0-9]+(\.[0-9]+)?", text.strip()):
         seconds = float(text)
     else:
         parts = _TIME.findall(text)

@@ -13,7 +13,7 @@ _PATTERNS = (
     (
         re.compile(
             r"((?:authorization|x-amz-security-token|x-amz-signature|x-amz-credential|aws_secret_access_key"
-            r"|aws_session_token|secret_?key|password|bearer|token)['\"]?\s*[:= ]\s*['\"]?)"
+            r"|aws_session_token|secret_?key|password|token)['\"]?\s*[:=]\s*['\"]?|\bbearer\s+)"
             r"(?:(?:bearer|basic|aws4-hmac-sha256)\s+)?[^\s'\",;&}]+",
             re.IGNORECASE,
         ),
