@@ -1,0 +1,1 @@
+"""Inbound faces: each converts between its own wire and the engine, and owns no work."""
