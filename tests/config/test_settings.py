@@ -89,7 +89,7 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match="cannot read .*: No such file"):
+    with pytest.raises(InvalidRequest, match=r"cannot read .*: No such file"):
         settings.load(tmp_path / "none.yaml", {})
 
 
