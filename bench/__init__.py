@@ -1,0 +1,1 @@
+"""Showing and measuring what cached does, against real servers on this machine."""
