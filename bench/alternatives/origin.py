@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib
 import os
 import shutil
 import socket
@@ -14,11 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import boto3
+
 _NGINX = """\
 worker_processes 1;
 daemon off;
 pid {home}/nginx.pid;
-error_log stderr error;
+error_log stderr crit;
 events {{ worker_connections 256; }}
 http {{
   access_log off;
@@ -89,7 +90,7 @@ def seaweedfs(home: Path, blob: Path) -> Iterator[str]:
     with subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet) as server:
         try:
             _wait_until_it_answers(port, 403)
-            client = importlib.import_module("boto3").client(
+            client = boto3.client(
                 "s3",
                 endpoint_url=f"http://127.0.0.1:{port}",
                 region_name="us-east-1",

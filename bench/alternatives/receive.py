@@ -129,17 +129,14 @@ class Urllib3:
 
     def fetch(self, start: int, view: memoryview) -> None:
         wanted = f"bytes={start}-{start + len(view) - 1}"
-        response = self._pool.request(
-            "GET", self._url, headers={"Range": wanted}, preload_content=False
-        )
+        response = self._pool.request("GET", self._url, headers={"Range": wanted}, preload_content=False)
         while view:
             if self._pieces:
                 data = response.read(min(PIECE, len(view)))
                 count = len(data)
                 view[:count] = data
             else:
-                # The stub asks for a bytearray; the code takes any buffer.
-                count = response.readinto(view)  # type: ignore[arg-type]
+                count = response.readinto(view)
             if count == 0:
                 raise OSError(f"short body: {len(view)} bytes missing")
             view = view[count:]

@@ -16,9 +16,7 @@ Receive = Literal[
     "urllib3-readinto",
     "urllib3-read",
 ]
-Write = Literal[
-    "none", "direct", "direct+hugepage", "direct+sparse", "buffered+sync", "buffered"
-]
+Write = Literal["none", "direct", "direct+hugepage", "direct+sparse", "buffered+sync", "buffered"]
 Digest = Literal["none", "blake3", "blake3+sha256", "blake3+crc64nvme"]
 Schedule = Literal["threads", "executor"]
 Origin = Literal["nginx", "seaweedfs"]

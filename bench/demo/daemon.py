@@ -85,7 +85,7 @@ class Daemon:
             self._process.wait()
 
     def cachectl(self, *arguments: str, quiet: bool = False) -> tuple[str, float]:
-        """Run `cachectl`; its progress goes to the terminal. Returns what it printed, and the seconds it took."""
+        """Run `cachectl`, its progress on the terminal. Returns what it printed, and the seconds it took."""
         if not quiet:
             print(f"\n$ cachectl {' '.join(arguments)}", flush=True)
         began = time.monotonic()
