@@ -30,13 +30,13 @@ class Tree:
     @classmethod
     def of(cls, files: Iterable[TreeFile]) -> Tree:
         """Sort, check and freeze. Raises InvalidRequest for hostile or clashing paths, or no files."""
-        ordered = tuple(sorted(files, key=lambda file: file.path.encode()))
-        if not ordered:
+        given = list(files)
+        if not given:
             raise InvalidRequest("a tree needs at least one file")
-        for file in ordered:
+        for file in given:
             check_path(file.path)
-        check_paths_together(file.path for file in ordered)
-        return cls(ordered)
+        check_paths_together(file.path for file in given)
+        return cls(tuple(sorted(given, key=lambda file: file.path.encode())))
 
     @cached_property
     def digest(self) -> Digest:
