@@ -19,7 +19,7 @@ from cached.store.faults import disk_faults
 from cached.store.frontier import Frontier
 from cached.store.journal import HASH_BYTES, Shape
 from cached.store.layout import Layout
-from cached.store.staging import Staging, discard, open_staging
+from cached.store.staging import Staging, open_staging, remove_staging
 from cached.store.whole import WholeCheck
 
 
@@ -192,6 +192,12 @@ class Stage:
             f"blob {self.blob}: the bytes at its source come to {actual}, and {self._promised} was promised",
             hint="compare the file at the source with its checksum, and upload it again",
         )
+
+
+def discard(layout: Layout, blob: Digest) -> None:
+    """Remove the stage of `blob`, which nobody has open, if it is there. Raises DiskFault."""
+    with disk_faults(f"removing the stage of blob {blob}", layout.stages):
+        remove_staging(layout.stage(blob))
 
 
 def _padded(buffer: Buffer, length: int) -> memoryview:

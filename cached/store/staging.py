@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cached.core.chunks import chunk_span
-from cached.core.digest import Digest
 from cached.store import journal
 from cached.store.aligned import AlignedFile, open_regular, preallocate, round_up
 from cached.store.audit import chunk_holds
-from cached.store.faults import disk_faults
 from cached.store.journal import Entries, Journal, Shape
 from cached.store.layout import Layout
 
@@ -46,15 +44,17 @@ def open_staging(layout: Layout, shape: Shape) -> Staging:
     return _create(layout, shape)
 
 
-def discard(layout: Layout, blob: Digest) -> None:
-    """Remove the stage of `blob`, which nobody has open, if it is there. Raises DiskFault."""
-    with disk_faults(f"removing the stage of blob {blob}", layout.stages):
-        _remove(layout.stage(blob))
+def remove_staging(directory: Path) -> None:
+    """Remove a stage's directory, or whatever is in its place, if anything is there. Raises OSError."""
+    if directory.is_symlink() or directory.is_file():
+        directory.unlink()
+    elif directory.exists():
+        shutil.rmtree(directory)
 
 
 def _create(layout: Layout, shape: Shape) -> Staging:
     directory = layout.stage(shape.blob)
-    _remove(directory)
+    remove_staging(directory)
     directory.mkdir(0o700)
     try:
         # Not O_EXCL: where O_DIRECT is refused, some kernels have made the file by then.
@@ -66,7 +66,7 @@ def _create(layout: Layout, shape: Shape) -> Staging:
             file.close()
             raise
     except BaseException:
-        _remove(directory)
+        remove_staging(directory)
         raise
 
 
@@ -97,10 +97,3 @@ def _reopen(data: Path) -> AlignedFile:
     finally:
         os.close(fd)
     return AlignedFile(data, os.O_RDWR)
-
-
-def _remove(directory: Path) -> None:
-    if directory.is_symlink() or directory.is_file():
-        directory.unlink()
-    elif directory.exists():
-        shutil.rmtree(directory)
