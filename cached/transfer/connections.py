@@ -1,0 +1,149 @@
+"""Connections kept between ranges, and the making of new ones."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import socket
+import ssl
+import threading
+from concurrent.futures import Future
+
+from cached.core.clock import Clock
+from cached.core.errors import NotConfigured, SourceUnavailable
+from cached.kit.pool import Pool
+from cached.transfer.address import Endpoint
+from cached.transfer.channel import Channel
+from cached.transfer.options import TransferOptions
+from cached.transfer.retry import Failed
+
+
+class Connections:
+    """Idle channels by endpoint, `options.connections` at most. Belongs to one event loop.
+
+    Dialling has threads of its own: a name that does not resolve can hold one for half a minute, and
+    nobody should wait for it who wants nothing any more.
+    """
+
+    def __init__(self, options: TransferOptions, clock: Clock) -> None:
+        self._options = options
+        self._clock = clock
+        self._dialling = Pool("dial", options.connections)
+        self._idle: list[Channel] = []  # least recently used first
+        self._trust = _Trust(options)
+
+    async def take(self, endpoint: Endpoint, *, fresh: bool) -> Channel:
+        """A channel to `endpoint`, a new one if `fresh`. Give it back.
+
+        Raises Failed when the endpoint cannot be reached, SourceUnavailable when its certificate is not
+        to be trusted. Cancelled, it returns at once; what was being dialled is closed when it comes.
+        """
+        while not fresh and (channel := self._pop(endpoint)):
+            if channel.is_alive():
+                return channel
+            channel.close()
+        dialled = self._dialling.executor.submit(self._dial, endpoint)
+        try:
+            return await asyncio.wrap_future(dialled)
+        except asyncio.CancelledError:
+            dialled.add_done_callback(_close_unwanted)
+            raise
+
+    def give(self, channel: Channel) -> None:
+        """Keep a channel for the next taker, or close it if it cannot serve one."""
+        if not channel.reusable:
+            channel.close()
+            return
+        self._idle.append(channel)
+        if len(self._idle) > self._options.connections:
+            self._idle.pop(0).close()
+
+    def trim(self) -> None:
+        """Close what is idle."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def close(self) -> None:
+        """Close what is idle; what is being dialled is closed when it comes."""
+        self.trim()
+        self._dialling.executor.shutdown(wait=False, cancel_futures=True)
+
+    def _pop(self, endpoint: Endpoint) -> Channel | None:
+        for at in range(len(self._idle) - 1, -1, -1):
+            if self._idle[at].endpoint == endpoint:
+                return self._idle.pop(at)
+        return None
+
+    def _dial(self, endpoint: Endpoint) -> Channel:
+        try:
+            connection = self._connection(endpoint)
+            try:
+                connection.connect()
+                return Channel(endpoint, connection, self._options, self._clock)
+            except BaseException:
+                connection.close()
+                raise
+        except ssl.SSLCertVerificationError as error:
+            raise SourceUnavailable(
+                f"the TLS certificate of {endpoint.host}:{endpoint.port} is not trusted: "
+                f"{error.verify_message}",
+                hint="name the CA's file in transfer.ca_file",
+            ) from None
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
+            raise Failed("connect", f"cannot connect to {_name(endpoint)}: {_why(error)}") from None
+
+    def _connection(self, endpoint: Endpoint) -> http.client.HTTPConnection:
+        proxy = endpoint.proxy
+        host, port = (proxy.host, proxy.port) if proxy else (endpoint.host, endpoint.port)
+        timeout = self._options.connect_timeout
+        if endpoint.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=timeout)
+        connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=self._trust.context())
+        if proxy:
+            headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+            connection.set_tunnel(endpoint.host, endpoint.port, headers)
+        return connection
+
+
+class _Trust:
+    """The TLS context: made at first need, since reading the system's CAs takes a while. Thread-safe."""
+
+    def __init__(self, options: TransferOptions) -> None:
+        self._ca_file = options.ca_file
+        self._lock = threading.Lock()
+        self._context: ssl.SSLContext | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Raises NotConfigured when the CA file cannot be used."""
+        with self._lock:
+            if self._context is None:
+                try:
+                    context = ssl.create_default_context(cafile=self._ca_file)
+                except OSError as error:
+                    raise NotConfigured(
+                        f"the CA file {self._ca_file} cannot be used: {error.strerror or error}",
+                        hint="transfer.ca_file names a bundle of certificates in PEM",
+                    ) from None
+                context.minimum_version = ssl.TLSVersion.TLSv1_2
+                self._context = context
+            return self._context
+
+
+def _close_unwanted(dialled: Future[Channel]) -> None:
+    if not dialled.cancelled() and dialled.exception() is None:
+        dialled.result().close()
+
+
+def _name(endpoint: Endpoint) -> str:
+    name = f"{endpoint.host}:{endpoint.port}"
+    return f"{name} by the proxy {endpoint.proxy.host}:{endpoint.proxy.port}" if endpoint.proxy else name
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        return "its name does not resolve"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"no HTTP: {type(error).__name__}"

@@ -1,0 +1,81 @@
+"""What all fetches of one Transfer share."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, TypeVarTuple
+
+from cached.core.clock import Clock
+from cached.kit.pool import Pool
+from cached.telemetry.metrics import Metrics
+from cached.transfer.address import Proxies
+from cached.transfer.buffers import BufferPool, PooledBuffer
+from cached.transfer.connections import Connections
+from cached.transfer.gate import Gate
+from cached.transfer.options import TransferOptions
+from cached.transfer.turns import Line
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class Cuttable(Protocol):
+    """Something that blocks a thread, and can be told from another to stop."""
+
+    def cut(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gear:
+    """Bounded means: turns, threads, buffers and connections. Belongs to one event loop."""
+
+    options: TransferOptions
+    metrics: Metrics
+    clock: Clock
+    rng: random.Random
+    gate: Gate
+    pool: Pool
+    buffers: BufferPool
+    connections: Connections
+    proxies: Proxies
+
+    @asynccontextmanager
+    async def turn(self, line: Line, length: int, host: str) -> AsyncIterator[PooledBuffer]:
+        """Wait for a turn to read `length` bytes from `host`; hold it, and a buffer, while the block runs."""
+        async with self.gate.turn(line, length, host):
+            buffer = self.buffers.take(length)
+            try:
+                yield buffer
+            finally:
+                buffer.release()
+
+    async def run(self, thing: Cuttable, length: int, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run `work`, which blocks on `thing` to receive `length` bytes, in a thread.
+
+        Cancelled, it cuts `thing` and returns when the thread has ended: nothing is used behind the
+        caller's back. Work that takes longer than the slowest pace allows is cut too.
+        """
+        running = asyncio.wrap_future(self.pool.executor.submit(work, *args))
+        longest = 2 * self.options.stall_timeout + length / max(1, self.options.min_rate)
+        timer = asyncio.get_running_loop().call_later(longest, thing.cut)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            thing.cut()
+            await _end_of(running)
+            raise
+        finally:
+            timer.cancel()
+
+
+async def _end_of(running: asyncio.Future[T]) -> None:
+    """Wait for the end, however often the waiting is cancelled: the caller is about to raise that anyway."""
+    while not running.done():
+        try:
+            await asyncio.wait({running})
+        except asyncio.CancelledError:
+            continue
