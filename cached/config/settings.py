@@ -72,6 +72,9 @@ class S3(S3Bucket):
 class File(Section):
     """Directories of this node as sources."""
 
+    roots: tuple[Path, ...] = ()
+    """Nothing outside of these is read, and links may lead anywhere within; when empty, links must stay
+    within the directory that a source names."""
     limits: Limits = Limits()
     """Bounds on reading files."""
 

@@ -14,7 +14,8 @@ from cached.core.errors import CachedError
 from cached.daemon.wiring import House, open_house
 from cached.kit.guard import forever
 from cached.kit.sdnotify import notify, watchdog_interval
-from cached.serve.api.server import ApiOptions, ApiServer
+from cached.serve.api.server import ApiServer
+from cached.serve.api.sockets import Listen
 from cached.serve.ops.server import OpsServer
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ async def serve(settings: Settings) -> None:
     signals = StopSignals()
     async with AsyncExitStack() as stack:
         house = await stack.enter_async_context(open_house(settings))
-        api = ApiServer(house.engine, _api_options(settings), house.metrics)
+        api = _api(settings, house)
         await house.catalog.start()
         await api.start()
         stack.push_async_callback(api.stop, _CLOSE_GRACE)
@@ -68,7 +69,7 @@ async def serve(settings: Settings) -> None:
                 group.create_task(forever("engine", house.engine.run))
                 group.create_task(forever("systemd watchdog", _tell_watchdog))
                 group.create_task(_drain_when_asked(signals, house, api, serving, settings.drain_timeout))
-                api.set_serving(True)
+                await api.set_serving(True)
                 serving.set()
                 notify(f"READY=1\nSTATUS=serving from {settings.root}")
                 log.info(
@@ -91,7 +92,7 @@ async def _drain_when_asked(
     await signals.asked.wait()
     log.info("draining; a second signal stops at once", extra={"seconds": grace})
     notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int((grace + 30) * 1e6)}")
-    api.set_serving(False)
+    await api.set_serving(False)
     serving.clear()
     await house.engine.drain(grace)
     await api.stop(_CLOSE_GRACE)
@@ -107,11 +108,11 @@ async def _tell_watchdog() -> None:
         await asyncio.sleep(interval or 3600)
 
 
-def _api_options(settings: Settings) -> ApiOptions:
-    directory = settings.socket_directory
-    return ApiOptions(
-        pods_socket=directory / "pods" / "cached.sock",
-        operator_socket=directory / "operator" / "cached.sock",
-        pods_socket_mode=settings.sockets.pods_mode,
-        operator_socket_mode=settings.sockets.operator_mode,
+def _api(settings: Settings, house: House) -> ApiServer:
+    directory, sockets = settings.socket_directory, settings.sockets
+    return ApiServer(
+        house.engine,
+        house.metrics,
+        pods=Listen(directory / "pods" / "cached.sock", sockets.pods_mode, directory_mode=0o755),
+        operators=Listen(directory / "operator" / "cached.sock", sockets.operator_mode, directory_mode=0o700),
     )

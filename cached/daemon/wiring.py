@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cached import __version__
 from cached.config import settings as config
 from cached.config.settings import Settings
+from cached.core.source import Source
 from cached.engine.catalog import LiveCatalog
 from cached.engine.engine import Engine, EngineOptions
 from cached.kit.clock import SystemClock
@@ -49,15 +50,15 @@ async def open_house(settings: Settings) -> AsyncGenerator[House, None]:
         clock=clock,
     )
     try:
-        sources = {
-            "s3": S3Source(_s3_options(settings.sources.s3), metrics),
-            "file": FileSource(metrics),
+        s3, file = settings.sources.s3, settings.sources.file
+        sources: dict[str, Source] = {
+            "s3": S3Source(
+                metrics, _s3_options(s3), {n: _s3_options(b) for n, b in s3.buckets.items()}, clock
+            ),
+            "file": FileSource(metrics, file.roots),
         }
+        limits = {"s3": _limits(s3.limits), "file": _limits(file.limits)}
         transfer = Transfer(_transfer_options(settings.transfer), metrics, clock, rng)
-        limits = {
-            "s3": _limits(settings.sources.s3.limits),
-            "file": _limits(settings.sources.file.limits),
-        }
         catalog = LiveCatalog(
             settings.catalog, settings.allowed_prefixes, settings.root / "catalog.last.yaml", clock, metrics
         )
@@ -81,8 +82,28 @@ async def open_house(settings: Settings) -> AsyncGenerator[House, None]:
         await store.close()
 
 
-def _s3_options(s3: config.S3) -> S3Options:
+def _s3_options(bucket: config.S3Bucket) -> S3Options:
     return S3Options(
-        **_bucket(s3),
-        buckets={name: S3Options(**_bucket(bucket)) for name, bucket in s3.buckets.items()},
+        endpoint=bucket.endpoint,
+        region=bucket.region,
+        profile=bucket.profile,
+        addressing=bucket.addressing,
+        requester_pays=bucket.requester_pays,
+        anonymous=bucket.anonymous,
     )
+
+
+def _transfer_options(transfer: config.Transfer) -> TransferOptions:
+    return TransferOptions(
+        connections=transfer.connections,
+        spare_buffers=transfer.spare_buffers,
+        bandwidth=transfer.bandwidth,
+        connect_timeout=transfer.connect_timeout,
+        stall_timeout=transfer.stall_timeout,
+        give_up_after=transfer.give_up_after,
+        ca_file=transfer.ca_file,
+    )
+
+
+def _limits(limits: config.Limits) -> SourceLimits:
+    return SourceLimits(connections=limits.connections, bandwidth=limits.bandwidth)

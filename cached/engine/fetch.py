@@ -125,9 +125,9 @@ class Fetcher:
             stage,
             lambda: source.open(file),
             origin=source.scheme,
-            limits=self._limits.get(source.scheme, SourceLimits()),
             label=file.uri,
             on_bytes=meter.count,
+            limits=self._limits.get(source.scheme, SourceLimits()),
         )
         await self._store.commit(reservation, stage)
 
