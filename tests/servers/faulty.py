@@ -194,8 +194,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             for piece in owner.spoil(fault, answer.body) if self.command != "HEAD" else ():
+                seen.sent += len(piece)  # first, or the client may look before it is counted
                 self.wfile.write(piece)
-                seen.sent += len(piece)
         except OSError:
             self._abort()
         finally:
