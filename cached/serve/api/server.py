@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any, Final
+from urllib.parse import quote
 
 import grpc
 from google.protobuf import message_factory
@@ -94,7 +95,7 @@ class _Door:
         await self.set_serving(False)
         draft = self._socket.draft()
         try:
-            self._server.add_insecure_port(f"unix:{draft}")
+            self._server.add_insecure_port(f"unix:{quote(str(draft))}")  # grpc reads it as a URI
         except RuntimeError as error:
             raise NotConfigured(
                 f"cannot listen at {self._name}: {error}",

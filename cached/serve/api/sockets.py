@@ -54,14 +54,15 @@ class SocketFile:
                 f"cannot listen at {path}: {error.strerror}",
                 hint="set sockets.directory to a directory that the daemon may write",
             ) from error
-        self._draft = private / "s"
-        if len(os.fsencode(self._draft)) > MAX_PATH_BYTES:
+        draft = private / "s"
+        if len(os.fsencode(draft)) > MAX_PATH_BYTES:
             private.rmdir()
             raise NotConfigured(
                 f"the directory of the socket {path} is too deep",
                 hint=f"set sockets.directory to a path shorter than {MAX_PATH_BYTES - 20} bytes",
             )
-        return self._draft
+        self._draft = draft
+        return draft
 
     def publish(self) -> None:
         """Let callers in. The server must have bound the draft."""
