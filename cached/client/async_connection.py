@@ -8,12 +8,12 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
 from cached._proto.v1 import cache_pb2 as wire
-from cached._proto.v1.cache_pb2_grpc import CacheServiceAsyncStub, CacheServiceStub
+from cached._proto.v1.cache_pb2_grpc import CacheServiceStub
 from cached.client import channel
 from cached.client.address import candidates, choose, target
 from cached.client.errors import Cancelled, DaemonFault, TimedOut
@@ -21,6 +21,9 @@ from cached.client.grant import Grant, LeaseGrant, OnProgress, overdue, progress
 from cached.client.patience import Patience
 from cached.core.errors import CachedError
 from cached.core.progress import Progress
+
+if TYPE_CHECKING:  # a class of the stub file only
+    from cached._proto.v1.cache_pb2_grpc import CacheServiceAsyncStub
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -18,6 +18,9 @@ from cached.core.errors import InvalidRequest
 from cached.core.progress import Progress
 from cached.core.ref import Ref
 from cached.kit.units import show_bytes
+
+if TYPE_CHECKING:
+    from cached._proto.v1.operator_pb2 import WarmResponse
 
 OnProgress: TypeAlias = Callable[[Progress], object]
 
@@ -79,7 +82,7 @@ def same_tree(ref: str, tree: str) -> str:
     return ref if parsed.uri else f"{parsed.name}@{tree}"
 
 
-def progress_of(event: wire.AcquireResponse) -> Progress:
+def progress_of(event: wire.AcquireResponse | WarmResponse) -> Progress:
     """Of a resolved or progress event. Resolved tells the size before the first byte has come."""
     if event.WhichOneof("event") == "resolved":
         here = event.resolved.present_bytes

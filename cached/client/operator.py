@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from cached._proto.v1 import cache_pb2 as cache
@@ -10,6 +11,9 @@ from cached._proto.v1 import operator_pb2 as wire
 from cached._proto.v1 import types_pb2 as types
 from cached._proto.v1.operator_pb2_grpc import OperatorServiceStub
 from cached.client.connection import Connection
+from cached.client.grant import Grant, OnProgress, acquire_request, default_holder
+from cached.client.visibility import check_visible
+from cached.core.errors import CachedError
 
 
 class OperatorClient:
@@ -24,6 +28,28 @@ class OperatorClient:
 
     def __init__(self, address: str | None = None, *, wait: float = 0.0) -> None:
         self._connection = Connection(address, operator=True, wait=wait)
+
+    def acquire(
+        self,
+        ref: str,
+        *,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        holder: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Grant:
+        """As CacheClient.acquire, for whoever does not stay: the lease is not renewed, outlives this client
+        and ends after its ttl. Released here only when the path is not visible.
+        """
+        who = default_holder() if holder is None else holder
+        grant = self._connection.acquire(acquire_request(ref, ttl, who), timeout, on_progress)
+        try:
+            check_visible(grant)
+        except BaseException:
+            with suppress(CachedError):  # it expires by itself
+                self._connection.release(grant.lease.id)
+            raise
+        return grant
 
     def warm(
         self,
