@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from cached import __version__
 from cached.core.clock import Clock
 from cached.core.digest import Digest
-from cached.core.errors import Busy, CachedError, Draining, InvalidRequest, NotFound
+from cached.core.errors import Busy, CachedError, Draining, InUse, InvalidRequest, NotFound
 from cached.core.ref import Ref
 from cached.core.source import Selection, Source
 from cached.engine.catalog import LiveCatalog, Target
@@ -228,6 +228,8 @@ class Engine:
     async def unpin(self, ref: str) -> ArtifactView:
         """Take the operator's pin away. Raises InUse when the catalog pins it."""
         target = self._known(ref)
+        if PinnedBy.CATALOG in self._store.pins(target.key):
+            raise InUse(f"the catalog pins {target.key}", hint="take pin: true out of its entry")
         await self._store.unpin(target.key, PinnedBy.OPERATOR)
         return self._show.artifact(target.key, target)
 
@@ -266,7 +268,7 @@ class Engine:
             scrub=ScrubView(scrub.blob_count, scrub.corrupt_count, scrub.last_round),
             warnings=(),
         )
-        return replace(view, warnings=tuple(_warnings(view)))
+        return replace(view, warnings=(*_warnings(view), *store.warnings))
 
     def _lost(self, tree: Digest, why: str) -> None:
         refs = [key for key, record in self._store.refs().items() if record.tree == tree]
