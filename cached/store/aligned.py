@@ -46,15 +46,13 @@ def open_regular(path: Path, flags: int, mode: int = 0o600) -> int:
 def preallocate(fd: int, size: int, *, keep_size: bool = False) -> None:
     """Take the room for the first `size` bytes now, so that no later write can find the disk full.
 
-    With `keep_size` the file's length stays as it is. Where the filesystem cannot do it, only the length
-    is set: glibc's posix_fallocate would write to every block instead.
+    With `keep_size` the file's length stays as it is. Where the filesystem cannot do it, nothing happens:
+    glibc's posix_fallocate would write to every block instead.
     """
     if size and _libc.fallocate(fd, _KEEP_SIZE if keep_size else 0, 0, size):
         code = ctypes.get_errno()
         if code not in _NOT_OFFERED:
             raise OSError(code, os.strerror(code))
-        if not keep_size:
-            os.ftruncate(fd, max(size, os.fstat(fd).st_size))
 
 
 class AlignedFile:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,9 @@ def test_a_file_that_is_not_there_or_not_a_file_is_wrong_everywhere(tmp_path: Pa
     blob = tmp_path / "blob"
     everywhere = [0, 1, 2, 3, 4, 5]
     assert read_and_check(blob, len(DATA), CHUNK, HASHES) == everywhere
+    os.mkfifo(blob)
+    assert read_and_check(blob, len(DATA), CHUNK, HASHES) == everywhere
+    blob.unlink()
     (tmp_path / "sound").write_bytes(DATA)
     blob.symlink_to(tmp_path / "sound")
     assert read_and_check(blob, len(DATA), CHUNK, HASHES) == everywhere

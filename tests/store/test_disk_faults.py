@@ -156,12 +156,20 @@ def test_a_dead_disk_is_a_disk_fault_everywhere(tmp_path: Path) -> None:
 def test_a_disk_that_cannot_read_what_it_holds_is_a_disk_fault(tmp_path: Path) -> None:
     with mounted("ext4", tmp_path / "disk", 64) as disk:
         layout = new_layout(disk / "root")
-        blob = committed(layout, some_bytes(40 * MIB), MIB)
-        os.sync()
+        data = some_bytes(40 * MIB)
+        stage = Stage.open(layout, Digest.sha256(data), len(data), chunk_size=MIB)
+        put(stage, data)
+        stage.close()
+        run("sync", "-f", disk)
         os.truncate(tmp_path / "disk.img", 40 * MIB)
         with pytest.raises(DiskFault, match=os.strerror(errno.EIO)):
-            read_and_check(layout.blob(blob), 40 * MIB, MIB, bytes(40 * 32))
+            read_and_check(layout.stage_data(stage.blob), len(data), MIB, bytes(40 * 32))
+        stage = Stage.open(layout, stage.blob, len(data), chunk_size=MIB)
+        assert 0 < len(stage.missing()) < 40
         os.truncate(tmp_path / "disk.img", 64 * MIB)
+        put(stage, data)
+        stage.seal()
+        stage.close()
 
 
 def test_a_filesystem_that_broke_and_was_mounted_again_is_taken_for_what_it_kept(tmp_path: Path) -> None:

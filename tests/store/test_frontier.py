@@ -89,6 +89,30 @@ def test_no_caller_hashes_for_all_the_others() -> None:
     assert frontier.finish() == disk.expected
 
 
+def test_who_comes_while_another_hashes_leaves_his_chunk_and_goes() -> None:
+    disk, pool = Disk(some_bytes(5 * CHUNK)), Pool(spare=1)
+    reading, go_on = threading.Event(), threading.Event()
+
+    def slow(index: int) -> Iterator[memoryview]:
+        reading.set()
+        go_on.wait(10)
+        yield from disk.reread(index)
+
+    frontier = Frontier(5, slow, on_disk=[1])
+    first = threading.Thread(target=disk.offer, args=(frontier, pool, 0))
+    first.start()
+    assert reading.wait(10)
+    for index in (4, 2, 3):
+        disk.offer(frontier, pool, index)
+    assert pool.held == 2  # chunk 0, being hashed, and chunk 4
+    assert not disk.reads
+    go_on.set()
+    first.join(10)
+    assert disk.reads == [1, 2, 3]
+    assert pool.held == 0
+    assert frontier.finish() == disk.expected
+
+
 def test_an_empty_blob_has_a_digest_too() -> None:
     disk = Disk(b"")
     assert Frontier(0, disk.reread).finish() == disk.expected

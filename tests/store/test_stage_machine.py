@@ -17,16 +17,19 @@ from cached.store import blobs
 from cached.store.layout import Layout
 from cached.store.stage import Stage
 
-from .disk import CHUNK, Pool, new_layout, put, some_bytes
+from .disk import CHUNK, Pool, put, some_bytes
 
 
 class StageMachine(RuleBasedStateMachine):
     @initialize(size=st.integers(0, 12 * CHUNK), seed=st.integers(0, 9), known=st.booleans())
     def begin(self, size: int, seed: int, known: bool) -> None:
         self.place = Path(tempfile.mkdtemp(prefix="cached-test-"))
-        self.layout: Layout = new_layout(self.place)
+        self.layout = Layout(self.place)
         self.data = some_bytes(size, seed)
         self.blob = Digest.sha256(self.data) if known else Digest.of_origin("file:///x", "pin", size)
+        self.layout.stages.mkdir()
+        self.layout.drafts.mkdir()
+        self.layout.blob(self.blob).parent.mkdir(parents=True)
         self.pool = Pool()
         self.here: set[int] = set()
         self.count = -(-size // CHUNK)
