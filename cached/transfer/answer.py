@@ -130,6 +130,8 @@ def _judge_partial(answer: Answer, wanted: Wanted) -> Verdict:
 
 
 def _judge_full(answer: Answer, wanted: Wanted) -> Verdict:
+    if answer.length is None and "transfer-encoding" not in answer.headers:
+        raise Failed("protocol", "it answered without a Content-Length")
     if answer.length is None:
         raise SourceUnavailable(
             f"{wanted.label} is served without ranges and without a Content-Length",

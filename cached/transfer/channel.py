@@ -79,6 +79,8 @@ class Channel:
             raise self._failed(error) from None
         except (OSError, http.client.HTTPException) as error:
             raise self._failed(error) from None
+        if self._cut:  # http.client takes a head that breaks off for one that ends
+            raise self._failed(ConnectionAbortedError())
         return Answer(
             response.status,
             {name.lower(): value for name, value in response.getheaders()},

@@ -22,6 +22,7 @@ from cached.transfer.gear import Gear
 from cached.transfer.opened import Opened, Opener
 from cached.transfer.part import FileReader, Part, begin, get_range, receive
 from cached.transfer.retry import Failed, Patience
+from cached.transfer.together import together
 from cached.transfer.turns import Group, Line
 
 log = logging.getLogger(__name__)
@@ -72,16 +73,7 @@ class Fetch:
     async def _lanes(self) -> None:
         """Fetch the chunks, several at a time. The first error ends the other lanes."""
         width = min(self._gear.options.connections, self._line.group.connections or len(self._todo))
-        try:
-            async with asyncio.TaskGroup() as lanes:
-                for _ in range(min(width, len(self._todo))):
-                    lanes.create_task(self._lane())
-        except BaseExceptionGroup as errors:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                # The task group lets an error within outrank the cancel from without; that must not be lost.
-                raise asyncio.CancelledError from None
-            raise _gravest(errors.exceptions) from None
+        await together(self._lane() for _ in range(min(width, len(self._todo))))
 
     async def _lane(self) -> None:
         while self._todo:
@@ -174,7 +166,3 @@ class Fetch:
         self._gear.metrics.received.labels(self._origin).inc(length)
         self._gear.metrics.chunk_seconds.labels(self._origin).observe(now - began)
         self._on_bytes(length)
-
-
-def _gravest(errors: Sequence[BaseException]) -> BaseException:
-    return next((error for error in errors if not isinstance(error, _NoRangesError)), errors[0])

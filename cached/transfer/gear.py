@@ -17,6 +17,7 @@ from cached.transfer.buffers import BufferPool, PooledBuffer
 from cached.transfer.connections import Connections
 from cached.transfer.gate import Gate
 from cached.transfer.options import TransferOptions
+from cached.transfer.together import ended
 from cached.transfer.turns import Line
 
 T = TypeVar("T")
@@ -66,16 +67,7 @@ class Gear:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             thing.cut()
-            await _end_of(running)
+            await ended([running])
             raise
         finally:
             timer.cancel()
-
-
-async def _end_of(running: asyncio.Future[T]) -> None:
-    """Wait for the end, however often the waiting is cancelled: the caller is about to raise that anyway."""
-    while not running.done():
-        try:
-            await asyncio.wait({running})
-        except asyncio.CancelledError:
-            continue

@@ -19,7 +19,12 @@ from cached.transfer.transfer import SourceLimits, Transfer, TransferOptions
 
 CHUNK = 1 << 16
 QUICK = TransferOptions(
-    connections=4, spare_buffers=2, connect_timeout=1.0, stall_timeout=0.5, min_rate=1 << 14, give_up_after=5.0
+    connections=4,
+    spare_buffers=2,
+    connect_timeout=1.0,
+    stall_timeout=0.5,
+    min_rate=1 << 17,
+    give_up_after=5.0,
 )
 
 

@@ -38,7 +38,9 @@ async def test_headers_go_with_every_range_and_names_may_be_of_any_script(
     origin: FaultyServer, files: Files
 ) -> None:
     files.put("/a b/模型 ü+%.bin", DATA)
-    request = RangeRequest(f"{origin.endpoint}/a b/模型 ü+%25.bin?X=1 2&Y=%20", {"X-Amz-Request-Payer": "requester"})
+    request = RangeRequest(
+        f"{origin.endpoint}/a b/模型 ü+%25.bin?X=1 2&Y=%20", {"X-Amz-Request-Payer": "requester"}
+    )
     sink = MemorySink(len(DATA))
     async with rigged() as rig:
         await rig.fetch(sink, request)
@@ -97,7 +99,9 @@ async def test_many_fetches_at_once(origin: FaultyServer, files: Files) -> None:
     assert all(sinks[path].data == data for path, data in blobs.items())
 
 
-async def test_connections_and_memory_go_back_when_nothing_happens(origin: FaultyServer, files: Files) -> None:
+async def test_connections_and_memory_go_back_when_nothing_happens(
+    origin: FaultyServer, files: Files
+) -> None:
     files.put("/m.bin", DATA)
     async with rigged() as rig:
         await rig.fetch(MemorySink(len(DATA)), RangeRequest(f"{origin.endpoint}/m.bin"))
