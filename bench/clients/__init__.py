@@ -1,0 +1,1 @@
+"""The programs that fetch a model, each with settings that suit it."""
