@@ -35,7 +35,9 @@ def candidates(
 
 
 def choose(paths: tuple[Path, ...]) -> Path:
-    """The first that exists. Raises Unreachable when none does; the daemon may still be starting."""
+    """The only one, or the first that exists. Raises Unreachable when none does: it may come yet."""
+    if len(paths) == 1:
+        return paths[0]
     for path in paths:
         if os.path.exists(path):
             return path

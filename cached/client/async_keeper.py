@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 
@@ -23,11 +24,13 @@ class AsyncKeeper:
         self._book = Book(random.random)
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._wakes_at = math.inf
 
     def add(self, hold: Hold) -> None:
         """Begin to keep it."""
         self._book.add(hold, time.monotonic())
-        self._changed.set()
+        if hold.due < self._wakes_at:
+            self._changed.set()
         if self._task is None:
             # A library has no root group to put it in: this object holds it, and `stop` ends it.
             self._task = asyncio.create_task(self._run(), name="cached-leases")
@@ -54,9 +57,9 @@ class AsyncKeeper:
                 now = time.monotonic()
                 for hold in self._book.take_due(now):
                     group.create_task(self._keep(hold))
-                next_due = self._book.next_due()
+                self._wakes_at = self._book.next_due()
                 try:
-                    async with asyncio.timeout(None if next_due is None else next_due - now):
+                    async with asyncio.timeout(None if self._wakes_at == math.inf else self._wakes_at - now):
                         await self._changed.wait()
                 except TimeoutError:
                     pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from enum import Enum
 from typing import Final
@@ -94,9 +95,9 @@ class Book:
             hold.busy = True
         return due
 
-    def next_due(self) -> float | None:
-        """When to look again; None when nothing is planned."""
-        return min((hold.due for hold in self._holds if not hold.busy), default=None)
+    def next_due(self) -> float:
+        """When to look again; infinity when nothing is planned."""
+        return min((hold.due for hold in self._holds if not hold.busy), default=math.inf)
 
     def kept(self, hold: Hold, lease: LeaseGrant, now: float) -> bool:
         """The daemon granted time, or a new lease. False when the hold was given up meanwhile."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -29,6 +30,7 @@ class Keeper:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopped = False
+        self._wakes_at = math.inf
 
     def add(self, hold: Hold) -> None:
         """Begin to keep it."""
@@ -37,7 +39,9 @@ class Keeper:
             if self._thread is None and not self._stopped:
                 self._thread = threading.Thread(target=self._run, name="cached-leases", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            # Waking it for nothing would cost the caller more than the rest of a warm acquire does.
+            if hold.due < self._wakes_at:
+                self._changed.notify()
 
     def release(self, hold: Hold) -> None:
         """Give it up, on the wire too. Does nothing for one that is not kept."""
@@ -64,8 +68,8 @@ class Keeper:
                 if self._stopped:
                     return
                 if not due:
-                    next_due = self._book.next_due()
-                    self._changed.wait(None if next_due is None else next_due - now)
+                    self._wakes_at = self._book.next_due()
+                    self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
                     continue
             for hold in due:
                 if hold.gone:

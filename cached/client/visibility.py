@@ -14,7 +14,7 @@ def check_visible(grant: Grant) -> None:
     One stat when all is well; it blocks no longer than the local disk does.
     """
     try:
-        os.stat(grant.path / grant.sample_file)
+        os.stat(os.path.join(grant.path, grant.sample_file))
     except OSError as error:
         raise _explain(grant, error) from None
 
