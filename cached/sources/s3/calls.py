@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from cached.core.clock import Clock
@@ -11,23 +11,13 @@ from cached.core.errors import Unauthenticated
 from cached.core.source import RangeRequest
 from cached.sources.s3.clients import Clients
 from cached.sources.s3.errors import translated
-from cached.sources.s3.facts import Facts, split_pin, strong
+from cached.sources.s3.facts import Facts, split_pin
+from cached.sources.s3.listing import Listed, read_page
 from cached.sources.s3.options import S3Options
 from cached.sources.s3.uri import S3Uri
 
 _URL_SECONDS: Final = 3600
 _USABLE: Final = 0.9
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A line of a listing: enough to tell whether an object is the one looked at before."""
-
-    uri: S3Uri
-    path: str
-    size: int
-    etag: str
-    modified: str
 
 
 class S3Calls:
@@ -43,7 +33,7 @@ class S3Calls:
         self._regions: dict[str, str] = {}
 
     def page(self, where: S3Uri, token: str = "") -> tuple[list[Listed], str]:
-        """Up to 1,000 keys below `where`, without markers of directories, and the token of the next page."""
+        """Up to 1,000 objects below `where`, and the token of the next page or ""."""
         options, payer = self._terms(where)
         with translated(where, options):
             answer = self._clients.get(options).s3.list_objects_v2(
@@ -52,19 +42,8 @@ class S3Calls:
                 **({"ContinuationToken": token} if token else {}),
                 **payer,
             )
-        page = [
-            Listed(
-                uri=S3Uri(where.bucket, item["Key"]),
-                path=item["Key"].removeprefix(where.prefix),
-                size=item["Size"],
-                etag=strong(item.get("ETag", "")),
-                modified=str(item.get("LastModified", "")),
-            )
-            for item in answer.get("Contents", ())
-            if not item["Key"].endswith("/")
-        ]
         self._note_region(where, answer)
-        return page, answer.get("NextContinuationToken", "") if answer.get("IsTruncated") else ""
+        return read_page(where, answer)
 
     def head(self, where: S3Uri) -> Facts:
         """What pins and names the object as it is now."""

@@ -47,7 +47,7 @@ def translated(uri: S3Uri, options: S3Options) -> Iterator[None]:
     """Raise what boto3 raises in the block as an error that names `uri`.
 
     The original is dropped, chain and all, since its text may quote a request. The block is for calls of
-    boto3 alone: a ValueError or an OSError in it is taken for a word about the configuration.
+    boto3 alone: a bare ValueError, OSError or RuntimeError in it is taken for a word about configuration.
     """
     from botocore import exceptions as boto
     from botocore.parsers import ResponseParserError
@@ -69,9 +69,10 @@ def translated(uri: S3Uri, options: S3Options) -> Iterator[None]:
         boto.RefreshWithMFAUnsupportedError,
         boto.SSOError,
         boto.LoginError,
+        RuntimeError,  # what boto3 has for credentials that come expired
     ) as error:
         raise Unauthenticated(
-            f"no credentials to read {uri} ({type(error).__name__})",
+            f"no valid credentials to read {uri} ({type(error).__name__})",
             hint="give the daemon AWS_* variables, a profile or a role, or set sources.s3.anonymous",
         ) from None
     except (ResponseParserError, UnicodeError) as error:

@@ -39,7 +39,7 @@ class Facts:
     def of_head(cls, uri: S3Uri, answer: Mapping[str, Any]) -> Facts:
         """Read the answer to HeadObject. Raises SourceUnavailable when it does not pin the object."""
         size, etag = answer.get("ContentLength"), strong(answer.get("ETag", ""))
-        if not isinstance(size, int) or not etag:
+        if not isinstance(size, int) or size < 0 or not etag:
             raise SourceUnavailable(f"{uri} has no ETag or no size", hint="is the endpoint an S3 server?")
         version = str(answer.get("VersionId", ""))
         version = "" if version == "null" else version

@@ -14,9 +14,10 @@ from cached.core.source import RangeRequest, Selection, SourceFile
 from cached.kit.clock import SystemClock
 from cached.kit.pool import Pool
 from cached.sources.counting import counted_errors
-from cached.sources.s3.calls import Listed, S3Calls
+from cached.sources.s3.calls import S3Calls
 from cached.sources.s3.clients import Clients
 from cached.sources.s3.facts import Facts
+from cached.sources.s3.listing import Listed
 from cached.sources.s3.options import S3Options
 from cached.sources.s3.uri import S3Uri
 from cached.telemetry.metrics import Metrics
@@ -117,7 +118,7 @@ class S3Source:
             # No tree may hold it, so it is told as listed: some servers would read its key as another's.
             return Facts(line.size, line.etag, "")
         facts = await self._pool.run(self._calls.head, line.uri)
-        if (facts.size, facts.etag) == (line.size, line.etag):
+        if line.settled and (facts.size, facts.etag) == (line.size, line.etag):
             self._known[line] = facts
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
