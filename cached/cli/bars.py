@@ -1,0 +1,46 @@
+"""Progress bars. Imported only once there is one to draw: rich takes its time."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from cached.cli.progress import origins, percent, speed
+from cached.cli.text import plain
+from cached.core.progress import Progress as Fetched
+from cached.kit.units import show_bytes
+
+
+class Bars:
+    """One bar for each fetch, on standard error. NO_COLOR is respected."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[amount]}", markup=False, justify="right"),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=Console(stderr=True),
+            expand=True,
+        )
+        self._progress.start()
+        self._tasks: dict[str, TaskID] = {}
+
+    def update(self, ref: str, progress: Fetched) -> None:
+        if ref not in self._tasks:
+            self._tasks[ref] = self._progress.add_task(plain(ref), amount="", note="", total=None)
+        self._progress.update(
+            self._tasks[ref],
+            total=max(progress.total, 1),
+            completed=progress.done,
+            amount=f"{percent(progress)}% {show_bytes(progress.done)}/{show_bytes(progress.total)}",
+            note=" ".join(word for word in (speed(progress), origins(progress)) if word),
+        )
+
+    def finish(self, ref: str, note: str) -> None:
+        if ref in self._tasks:
+            self._progress.update(self._tasks.pop(ref), note=note)
+
+    def close(self) -> None:
+        """Draw the last state and give the cursor back."""
+        self._progress.stop()

@@ -1,0 +1,52 @@
+"""`cachectl config check`: for files on their way to a node, in a pipeline say; asks no daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cached.cli.options import Output, output
+from cached.cli.render import emit
+from cached.core.errors import NotConfigured
+
+KINDS = ["settings", "catalog"]
+
+
+@click.group()
+def config() -> None:
+    """Work with the daemon's files."""
+
+
+@config.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    help="What the file is. [default: catalog if it has a key `models`, else settings]",
+)
+@output
+def check(file: Path, kind: str | None, output: Output) -> None:
+    """Check a file of settings or a catalog, and name every fault in it.
+
+    Only the file counts: CACHED__ variables of the environment are left aside.
+
+    \b
+    Examples:
+      cachectl config check /etc/cached/cached.yaml
+      cachectl config check --kind catalog models.yaml
+    """
+    try:
+        from cached.config import catalog, problems, settings
+    except ModuleNotFoundError as error:
+        raise NotConfigured(
+            f"cannot check files here: the Python package {error.name} is missing",
+            hint="install the daemon's part: pip install 'cached[daemon]'",
+        ) from None
+    if kind is None:
+        kind = KINDS["models" in problems.read_mapping(file)]
+    if kind == "catalog":
+        catalog.load(file)
+    else:
+        settings.load(file, {})
+    emit(output, {"file": str(file), "kind": kind, "valid": True}, lambda: f"{file}: valid {kind}")

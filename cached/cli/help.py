@@ -1,0 +1,52 @@
+"""`cachectl help`."""
+
+from __future__ import annotations
+
+import click
+
+from cached.cli import exits
+
+OUTPUT = """\
+What -o json and -o yaml print. Names in capitals are messages of the API
+(proto/cached/v1), with the same field names: sizes are integers of bytes, times
+RFC 3339 in UTC, durations seconds, states lower-case words, and what is not known
+is null. Fields may be added, never renamed or taken away.
+
+  get            {ref, path, tree, lease: {id, expire_time, ttl}, size_bytes,
+                  file_count, stale}
+  ls             {artifacts: [ARTIFACT]}
+  describe       DESCRIBE_RESPONSE
+  status         STATUS_RESPONSE
+  warm           {results: [{ref, state, path, tree, size_bytes, fetched_bytes,
+                  error}]}; state is accepted, fetching, warm or failed
+  evict          {results: [{ref, freed_bytes, error}]}
+  pin, unpin     {results: [{ref, artifact: ARTIFACT, error}]}
+  verify         {done_bytes, total_bytes, corrupt: [{blob, refs}]}
+  health         {status}; serving or not_serving
+  config check   {file, kind, valid}
+
+error is null, or {reason, message, hint, retryable}. An error that ends the whole
+command is told on standard error only, as with tables; see the exit code.
+"""
+
+
+@click.command("help")
+@click.argument("topic", required=False)
+@click.pass_context
+def help_(ctx: click.Context, topic: str | None) -> None:
+    """Explain a command, `exit-codes` or `output`."""
+    root = ctx.find_root()
+    assert isinstance(root.command, click.Group), "cachectl is a group"
+    if topic is None:
+        click.echo(root.get_help())
+    elif topic == "exit-codes":
+        click.echo(f"Exit codes of cachectl:\n\n{exits.table()}")
+        click.echo("\nWhere several models were named, the code is that of the first that failed.")
+        click.echo("exec ends with its program's own code once the program has started.")
+    elif topic == "output":
+        click.echo(OUTPUT, nl=False)
+    elif (command := root.command.get_command(root, topic)) is not None:
+        with click.Context(command, parent=root, info_name=topic) as inner:
+            click.echo(command.get_help(inner))
+    else:
+        raise click.UsageError(f"no such command: {topic!r}; there are also the topics exit-codes and output")

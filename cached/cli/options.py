@@ -1,0 +1,101 @@
+"""Options that many commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import click
+
+from cached.kit.units import parse_seconds
+
+F = TypeVar("F", bound=Callable[..., Any])
+Output = Literal["table", "json", "yaml"]
+
+COMPLETION_SECONDS = 0.5
+
+
+@dataclass
+class Options:
+    """What holds for every command; each may stand before or after the command's name."""
+
+    address: str | None = None
+    timeout: float | None = None
+    quiet: bool = False
+
+
+pass_options = click.make_pass_decorator(Options, ensure=True)
+
+
+def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Callback of an option that takes a time such as 90, 30s, 5m or 1h30m."""
+    if value is None:
+        return None
+    try:
+        number = parse_seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if number == 0:
+        raise click.BadParameter("the time must be more than zero")
+    return number
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    if value is not None and param.name:
+        setattr(ctx.ensure_object(Options), param.name, value)
+
+
+def _remember_seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    _remember(ctx, param, seconds(ctx, param, value))
+
+
+def shared(command: F) -> F:
+    """Add --address, --timeout and --quiet."""
+    for option in (
+        click.option(
+            "-q", "--quiet", "--no-progress", is_flag=True, default=None, expose_value=False,
+            callback=_remember, help="Show no progress.",
+        ),
+        click.option(
+            "--timeout", metavar="TIME", expose_value=False, callback=_remember_seconds,
+            help="Give up after this time, such as 30 or 5m.",
+        ),
+        click.option(
+            "--address", metavar="ADDRESS", expose_value=False, callback=_remember,
+            help="The daemon's socket, such as unix:///run/cached/operator/cached.sock. "
+            "[default: CACHED_ADDRESS, then the usual places]",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def output(command: F) -> F:
+    """Add -o, which the command gets as `output`."""
+    return click.option(
+        "-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True,
+        help="How to print. Fields of json and yaml are stable: sizes in bytes, times in UTC.",
+    )(command)  # fmt: skip
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of models that begin so; none when the daemon does not answer at once."""
+    from cached.client import CachedError, OperatorClient
+
+    try:
+        with OperatorClient(ctx.ensure_object(Options).address) as operator:
+            known = [artifact.ref for artifact in operator.list(timeout=COMPLETION_SECONDS)]
+    except CachedError:
+        return []
+    return [ref for ref in known if ref.startswith(incomplete)]
+
+
+def ref_argument(*, required: bool = True) -> Callable[[F], F]:
+    """Add REF, completed from what the daemon knows."""
+    return click.argument("ref", required=required, shell_complete=_complete)
+
+
+def refs_argument(*, required: bool = True) -> Callable[[F], F]:
+    """Add REF..., which the command gets as `refs`."""
+    return click.argument("refs", metavar="REF...", nargs=-1, required=required, shell_complete=_complete)

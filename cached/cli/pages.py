@@ -1,0 +1,121 @@
+"""Answers as people read them: sizes and ages rounded, columns aligned. Programs take JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from cached.cli.text import coarse, columns
+from cached.kit.units import show_bytes
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from cached._proto.v1.cache_pb2 import DescribeResponse
+    from cached._proto.v1.operator_pb2 import CatalogStatus, ScrubStatus, StatusResponse
+    from cached._proto.v1.types_pb2 import Artifact
+
+
+def models(artifacts: Iterable[Artifact], now: float) -> str:
+    """A row for each model."""
+    rows = [
+        (
+            each.ref,
+            _state(each),
+            show_bytes(each.size_bytes) if each.tree else "",
+            str(each.file_count) if each.tree else "",
+            "yes" if each.pinned else "",
+            str(each.lease_count) if each.lease_count else "",
+            _ago(each.last_use_time, now) if each.HasField("last_use_time") else "",
+            each.source,
+        )
+        for each in artifacts
+    ]
+    header = ("REF", "STATE", "SIZE", "FILES", "PINNED", "LEASES", "LAST USED", "SOURCE")
+    return columns([header, *rows]) if rows else "no models: the catalog is empty, and nothing is here"
+
+
+def model(answer: DescribeResponse, now: float) -> str:
+    """Facts, then files, then leases."""
+    it = answer.artifact
+    facts = [
+        ("ref", it.ref),
+        ("source", it.source),
+        ("state", _state(it)),
+        ("error", it.last_error),
+        ("path", it.path),
+        ("tree", it.tree),
+        ("size", f"{show_bytes(it.size_bytes)} in {it.file_count} files" if it.tree else ""),
+        ("pinned", "yes" if it.pinned else "no"),
+        ("catalog", "yes" if it.in_catalog else "no"),
+        ("last used", _ago(it.last_use_time, now) if it.HasField("last_use_time") else "never"),
+        ("include", " ".join(answer.include)),
+        ("exclude", " ".join(answer.exclude)),
+    ]
+    parts = [columns([fact for fact in facts if fact[1]])]
+    if answer.files:
+        files = [
+            (file.path, show_bytes(file.size_bytes), "yes" if file.present else "no", file.blob)
+            for file in answer.files
+        ]
+        parts.append(columns([("FILE", "SIZE", "HERE", "BLOB"), *files]))
+    if answer.leases:
+        leases = [(lease.holder, f"in {coarse(_unix(lease.expire_time) - now)}") for lease in answer.leases]
+        parts.append(columns([("LEASE OF", "EXPIRES"), *leases]))
+    return "\n\n".join(parts)
+
+
+def status(answer: StatusResponse, now: float) -> str:
+    """Facts, and what an operator should look at."""
+    space, catalog, scrub = answer.space, answer.catalog, answer.scrub
+    facts = [
+        ("version", answer.version),
+        ("state", "draining" if answer.draining else f"serving for {coarse(now - _unix(answer.start_time))}"),
+        ("root", answer.root),
+        ("used", f"{show_bytes(space.used_bytes)} of {show_bytes(space.capacity_bytes)}"),
+        ("held", f"{show_bytes(space.held_bytes)} by leases and pins"),
+        ("reserved", f"{show_bytes(space.reserved_bytes)} by fetches under way"),
+        (
+            "filesystem",
+            f"{show_bytes(space.filesystem_free_bytes)} free, {show_bytes(space.min_free_bytes)} must stay",
+        ),
+        ("fetches", str(answer.flight_count)),
+        ("leases", str(answer.lease_count)),
+        ("content", f"{answer.tree_count} trees, {answer.blob_count} blobs"),
+        ("catalog", _catalog(catalog, now)),
+        ("refused", catalog.error),
+        ("scrub", f"{scrub.blob_count} blobs read, {scrub.corrupt_count} corrupt, {_round(scrub, now)}"),
+        *(("warning", warning) for warning in answer.warnings),
+    ]
+    return columns([fact for fact in facts if fact[1]])
+
+
+def _catalog(catalog: CatalogStatus, now: float) -> str:
+    if not catalog.path:
+        return "none"
+    if not catalog.HasField("load_time"):
+        return f"{catalog.path}: never read well"
+    return f"{catalog.path}: {catalog.model_count} models, read {_ago(catalog.load_time, now)}"
+
+
+def _round(scrub: ScrubStatus, now: float) -> str:
+    if not scrub.HasField("last_round_time"):
+        return "first round not ended"
+    return f"last round ended {_ago(scrub.last_round_time, now)}"
+
+
+def _state(it: Artifact) -> str:
+    from cached._proto.v1.types_pb2 import ArtifactState
+
+    name = ArtifactState.Name(it.state).removeprefix("ARTIFACT_STATE_").lower()
+    if it.HasField("progress") and it.progress.total_bytes:
+        return f"{name} {100 * it.progress.done_bytes // it.progress.total_bytes}%"
+    return name
+
+
+def _unix(time: Timestamp) -> float:
+    return time.seconds + time.nanos / 1e9
+
+
+def _ago(time: Timestamp, now: float) -> str:
+    return f"{coarse(now - _unix(time))} ago"

@@ -1,0 +1,96 @@
+"""`cachectl warm`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cached.cli.options import Options, Output, output, pass_options, refs_argument, shared
+from cached.cli.progress import Display, open_display
+from cached.cli.render import emit, fields
+from cached.cli.several import report
+from cached.cli.text import columns
+from cached.kit.units import show_bytes, show_seconds
+
+if TYPE_CHECKING:
+    from cached._proto.v1.operator_pb2 import WarmResponse
+
+
+@click.command()
+@refs_argument(required=False)
+@click.option("--all", "everything", is_flag=True, help="All models of the catalog.")
+@click.option("--no-wait", is_flag=True, help="Hand the work to the daemon and leave.")
+@shared
+@output
+@pass_options
+@click.pass_context
+def warm(
+    ctx: click.Context,
+    options: Options,
+    refs: tuple[str, ...],
+    everything: bool,
+    no_wait: bool,
+    output: Output,
+) -> None:
+    """Make models complete ahead of their readers.
+
+    The daemon does the work, and goes on when cachectl is interrupted. One model's failure does not stop
+    the others; the exit code is that of the first failure.
+
+    \b
+    Examples:
+      cachectl warm minilm llama@v3
+      cachectl warm --all --no-wait
+    """
+    if bool(refs) == everything:
+        raise click.UsageError("name models, or give --all")
+    from cached.client import OperatorClient
+
+    results: dict[str, dict[str, Any]] = {}
+    try:
+        with OperatorClient(options.address) as operator, open_display(options.quiet) as display:
+            events = operator.warm(refs, everything=everything, wait=not no_wait, timeout=options.timeout)
+            follow(events, display, results)
+    finally:
+        code = report(results.values())
+    emit(output, {"results": list(results.values())}, lambda: _table(results.values()))
+    ctx.exit(code)
+
+
+def follow(events: Iterable[WarmResponse], display: Display, results: dict[str, dict[str, Any]]) -> None:
+    """Show the events of all models, and keep in `results` how far each has come."""
+    from cached.client.grant import progress_of
+
+    began = time.monotonic()
+    for event in events:
+        ref, kind = event.ref, event.WhichOneof("event")
+        result = results.setdefault(ref, _result(ref))
+        if kind in ("resolved", "progress"):
+            result["state"] = "fetching"
+            display.update(ref, progress_of(event))
+        elif kind == "warmed":
+            result.update(fields(event.warmed), state="warm")
+            took = show_seconds(time.monotonic() - began)
+            display.finish(ref, f"{show_bytes(event.warmed.size_bytes)} warm after {took}")
+        elif kind == "failed":
+            result.update(state="failed", error=fields(event.failed))
+            display.finish(ref, "failed")
+
+
+def _result(ref: str) -> dict[str, Any]:
+    nothing = dict.fromkeys(("path", "tree", "size_bytes", "fetched_bytes", "error"))
+    return {"ref": ref, "state": "accepted", **nothing}
+
+
+def _table(results: Iterable[dict[str, Any]]) -> str:
+    def size(value: int | None) -> str:
+        return "" if value is None else show_bytes(value)
+
+    rows = [
+        (it["ref"], it["state"], size(it["size_bytes"]), size(it["fetched_bytes"]), it["path"] or "")
+        for it in results
+    ]
+    return columns([("REF", "STATE", "SIZE", "FETCHED", "PATH"), *rows]) if rows else "nothing to warm"
