@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,15 +17,13 @@ from tests.servers.ports import free_ports
 
 _PORTS = ("master.port", "volume.port", "filer.port", "s3.port", "admin.port")
 _READY_SECONDS = 30.0
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
 
 
 class SeaweedFS:
     """The server, running while the `with` block does. Data goes to `directory`, below it and nowhere else.
 
     One pair of keys may do everything; any other is refused. It listens on loopback only and dies with
-    the process that started it, at once: a graceful stop of its own takes up to half a minute.
+    the thread that started it, at once: a graceful stop of its own takes up to half a minute.
     """
 
     def __init__(
@@ -43,13 +39,12 @@ class SeaweedFS:
 
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
-        for attempt in range(3):
+        for _ in range(3):
             self._ports = free_ports(2 * len(_PORTS))
-            if self.start() or attempt == 2:
-                break
-        if self._process is None:
-            raise RuntimeError(f"SeaweedFS did not start; see {self._log}")
-        return self
+            if self.start():
+                return self
+        self._sockets.cleanup()
+        raise RuntimeError(f"SeaweedFS did not start; see {self._log}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -73,14 +68,14 @@ class SeaweedFS:
         environment = {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
         environment |= {"PATH": os.defpath, "HOME": str(self.directory), "GOMEMLIMIT": "256MiB", "GOGC": "50"}
         with self._log.open("ab") as log:
+            weed = Path(sys.executable).parent / "weed"
             self._process = subprocess.Popen(
-                [Path(sys.executable).parent / "weed", "mini", *(f"-{k}={v}" for k, v in options.items())],
+                ["setpriv", "--pdeathsig", "KILL", weed, "mini", *(f"-{k}={v}" for k, v in options.items())],
                 cwd=self.directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
             )
         self.endpoint = f"http://127.0.0.1:{options['s3.port']}"
         if not self._becomes_ready():

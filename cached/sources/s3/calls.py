@@ -17,7 +17,6 @@ from cached.sources.s3.options import S3Options
 from cached.sources.s3.uri import S3Uri
 
 _URL_SECONDS: Final = 3600
-_USABLE: Final = 0.9
 
 
 class S3Calls:
@@ -57,8 +56,7 @@ class S3Calls:
     def presign(self, where: S3Uri, pin: str) -> RangeRequest:
         """Sign for all ranges of the pinned object, for an hour or for as long as the credentials last.
 
-        No call is made, but for credentials that are due. The request counts as expired a little before
-        its signature is, since the clocks of both ends may differ.
+        No call is made, but for credentials that are due.
         """
         options, payer = self._terms(where)
         version, etag = split_pin(pin)
@@ -74,7 +72,7 @@ class S3Calls:
         headers = {"If-Match": etag}
         if payer:
             headers["x-amz-request-payer"] = "requester"
-        expires_at = None if options.anonymous else self._clock.now() + seconds * _USABLE
+        expires_at = None if options.anonymous else self._clock.now() + seconds
         return RangeRequest(url, headers, expires_at, etag)
 
     def _terms(self, where: S3Uri) -> tuple[S3Options, dict[str, str]]:
