@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -161,7 +162,8 @@ class _Server(ThreadingHTTPServer):
     def hang_up(self) -> None:
         with self._open_lock:
             for each in self._open:
-                each.shutdown(socket.SHUT_RDWR)
+                with suppress(OSError):  # its client has left already
+                    each.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients may leave at any time; that is no news."""
