@@ -23,7 +23,7 @@ QUICK = TransferOptions(
     spare_buffers=2,
     connect_timeout=1.0,
     stall_timeout=0.5,
-    min_rate=1 << 17,
+    min_rate=1 << 14,
     give_up_after=5.0,
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -47,7 +48,6 @@ def one(origin: FaultyServer, files: Files) -> Origin:
         (Fault(times=3, cut=CHUNK - 1), "reset"),
         (Fault(times=3, stall=0), "stall"),
         (Fault(times=3, stall=CHUNK // 2), "stall"),
-        (Fault(times=3, rate=50_000.0), "slow"),
         (Fault(times=3, status=500), "status"),
         (Fault(times=3, status=502), "status"),
         (Fault(times=3, status=503), "throttled"),
@@ -67,6 +67,15 @@ async def test_what_passes_is_outlived(one: Origin, fault: Fault, kind: str) -> 
         assert set(rig.errors()) <= {kind, "short"}
         assert sum(rig.errors().values()) == fault.times
         assert rig.received == len(DATA)
+    assert sink.data == DATA
+
+
+async def test_a_drip_is_not_put_up_with(one: Origin) -> None:
+    one.server.inject(Fault(times=3, rate=50_000.0))
+    sink = MemorySink(len(DATA))
+    async with rigged(replace(QUICK, min_rate=1 << 17)) as rig:
+        await rig.fetch(sink, one.request)
+        assert rig.errors() == {"slow": 3}
     assert sink.data == DATA
 
 
@@ -256,20 +265,23 @@ async def test_what_does_not_speak_http() -> None:
 
 
 async def test_a_head_that_drips_is_cut() -> None:
+    dripping = []
+
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        dripping.append(asyncio.current_task())
         writer.write(b"HTTP/1.1 206 Partial Content\r\nX: ")
-        try:
+        with suppress(ConnectionError):
             while True:
                 writer.write(b"x")
                 await writer.drain()
                 await asyncio.sleep(0.05)
-        except ConnectionError:
-            writer.close()
+        writer.close()
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     options = replace(HASTY, stall_timeout=0.2, min_rate=CHUNK * 10)
-    async with server, rigged(options) as rig:
-        with pytest.raises(SourceUnavailable, match="took too long over all"):
-            await rig.fetch(MemorySink(CHUNK), RangeRequest(f"http://127.0.0.1:{port}/"))
-        await asyncio.sleep(0.1)  # until the server has noticed
+    async with server:
+        async with rigged(options) as rig:
+            with pytest.raises(SourceUnavailable, match="took too long over all"):
+                await rig.fetch(MemorySink(CHUNK), RangeRequest(f"http://127.0.0.1:{port}/"))
+        await asyncio.gather(*filter(None, dripping))
