@@ -5,21 +5,36 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from cached.core.digest import SHA256
 from cached.core.sink import Buffer
 from cached.store.whole import Reread
 
-_SHARE: Final = 4
+_NEAR: Final = 32  # chunks ahead of the frontier for which hashing is waited for
+_SHARE: Final = 4  # chunks of others that a caller hashes beyond his own
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A chunk in memory: in a retained buffer, or in one whose owner is waiting in `offer`."""
+
+    buffer: Buffer
+    retained: bool
+
+    def let_go(self) -> None:
+        if self.retained:
+            self.buffer.release()
 
 
 class Frontier:
     """Implements `WholeCheck`. The frontier is the first chunk that is not hashed yet.
 
-    One thread at a time hashes; the others leave their chunk and go. A chunk ahead of the frontier waits
-    in its buffer when the pool can spare that, else it is read from disk when its turn comes. Nobody is
-    kept long: a thread hashes its own chunk and at most `_SHARE` that waited, and the next goes on.
+    One thread at a time hashes. A chunk ahead of the frontier waits in its buffer when the pool can spare
+    that. If it cannot, then either only hashing is behind, and the caller waits for it: SHA-256 is slower
+    than many a network, and reading again would be slower still. Or chunks are missing before this one, and
+    it is read from disk when its turn comes.
     """
 
     def __init__(self, count: int, reread: Reread, on_disk: Iterable[int] = ()) -> None:
@@ -27,59 +42,79 @@ class Frontier:
         self._count = count
         self._reread = reread
         self._sha256 = hashlib.sha256()
-        self._lock = threading.Lock()
+        self._turn = threading.Condition()
         self._next = 0
         self._busy = False
-        self._waiting: dict[int, Buffer | None] = dict.fromkeys(on_disk)
+        self._here: dict[int, _Waiting | None] = dict.fromkeys(on_disk)  # None: to be read from disk
 
     def offer(self, index: int, buffer: Buffer) -> None:
-        with self._lock:
-            in_turn = index == self._next and not self._busy
-            if not in_turn:
-                self._waiting[index] = buffer if buffer.try_retain() else None
-            if self._busy:
-                return
-            self._busy = True
-        if in_turn:
-            self._sha256.update(buffer.view)
-        self._hash_waiting(passed=int(in_turn), share=_SHARE)
+        with self._turn:
+            own = None
+            if self._next == index and not self._busy:
+                own = index
+            elif buffer.try_retain():
+                self._here[index] = _Waiting(buffer, retained=True)
+            elif self._only_hashing_is_behind(index):
+                own = index
+            else:
+                self._here[index] = None
+            if own is not None:
+                self._here[own] = _Waiting(buffer, retained=False)
+        self._advance(own)
 
     def finish(self) -> str:
         for index in range(self._next, self._count):
-            self._hash(index, self._waiting.pop(index, None))
+            self._hash(index, self._here.pop(index, None))
         return f"{SHA256}:{self._sha256.hexdigest()}"
 
     def close(self) -> None:
-        with self._lock:
-            waiting, self._waiting = self._waiting, {}
-        for buffer in waiting.values():
-            if buffer is not None:
-                buffer.release()
+        here, self._here = self._here, {}
+        for waiting in here.values():
+            if waiting is not None:
+                waiting.let_go()
 
-    def _hash_waiting(self, *, passed: int, share: int) -> None:
-        """Move the frontier on by `passed` chunks, then over up to `share` that wait for it; then be idle."""
+    def _only_hashing_is_behind(self, index: int) -> bool:
+        return index - self._next <= _NEAR and all(
+            before in self._here for before in range(self._next, index)
+        )
+
+    def _advance(self, own: int | None) -> None:
+        """Hash what is here, unless another thread does; return when `own` is hashed.
+
+        Nobody is kept long: beyond `own`, it hashes at most `_SHARE` chunks, and the next caller goes on.
+        """
+        share = _SHARE
         while True:
-            with self._lock:
-                self._next += passed
-                if not share or self._next not in self._waiting:
-                    self._busy = False
+            with self._turn:
+                self._turn.wait_for(lambda: not self._busy or own is None or self._next > own)
+                due = own is not None and self._next <= own
+                if self._busy or self._next not in self._here or not (due or share):
                     return
-                index, buffer = self._next, self._waiting.pop(self._next)
+                self._busy = True
+                index, waiting = self._next, self._here[self._next]
             try:
-                self._hash(index, buffer)
+                self._hash(index, waiting)
             except BaseException:
-                with self._lock:
-                    self._waiting[index] = None
+                with self._turn:
+                    self._here[index] = None
+                    if due and own is not None:
+                        self._here[own] = None  # its buffer goes back to the caller
                     self._busy = False
+                    self._turn.notify_all()
                 raise
-            passed, share = 1, share - 1
+            with self._turn:
+                del self._here[index]
+                self._next += 1
+                self._busy = False
+                self._turn.notify_all()
+            share -= not due
 
-    def _hash(self, index: int, buffer: Buffer | None) -> None:
-        if buffer is not None:
+    def _hash(self, index: int, waiting: _Waiting | None) -> None:
+        if waiting is not None:
             try:
-                self._sha256.update(buffer.view)
+                self._sha256.update(waiting.buffer.view)
             finally:
-                buffer.release()
+                waiting.let_go()
             return
         advanced = self._sha256.copy()  # a read that fails half-way leaves no trace
         for piece in self._reread(index):

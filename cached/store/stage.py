@@ -104,7 +104,8 @@ class Stage:
     def put(self, index: int, buffer: Buffer, blake3: bytes) -> None:
         """As the port says. A chunk that is here already is left as it is.
 
-        May read other chunks of this blob from disk, a few, to bring its SHA-256 forward.
+        Where the blob's SHA-256 is checked, it may hash a few other chunks as well, and wait for hashing
+        that is behind: at most some tenths of a second.
         """
         offset, length = self._span(index)
         if not 0 <= index < self._shape.count or len(buffer.view) != length or len(blake3) != HASH_BYTES:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -75,7 +76,7 @@ def test_what_was_on_disk_before_is_not_waited_for() -> None:
     for index in (2, 3, 5):
         disk.offer(frontier, pool, index)
     assert frontier.finish() == disk.expected
-    assert sorted(disk.reads) == [0, 1, 2, 4]
+    assert disk.reads == [0, 1, 4]
 
 
 def test_no_caller_hashes_for_all_the_others() -> None:
@@ -89,27 +90,96 @@ def test_no_caller_hashes_for_all_the_others() -> None:
     assert frontier.finish() == disk.expected
 
 
+class SlowDisk(Disk):
+    """Reads nothing before it is told to."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.reading = threading.Event()
+        self.go_on = threading.Event()
+
+    def reread(self, index: int) -> Iterator[memoryview]:
+        self.reading.set()
+        assert self.go_on.wait(10)
+        yield from super().reread(index)
+
+
+def start(work: Callable[..., None], *args: object) -> threading.Thread:
+    thread = threading.Thread(target=work, args=args)
+    thread.start()
+    return thread
+
+
 def test_who_comes_while_another_hashes_leaves_his_chunk_and_goes() -> None:
-    disk, pool = Disk(some_bytes(5 * CHUNK)), Pool(spare=1)
-    reading, go_on = threading.Event(), threading.Event()
-
-    def slow(index: int) -> Iterator[memoryview]:
-        reading.set()
-        go_on.wait(10)
-        yield from disk.reread(index)
-
-    frontier = Frontier(5, slow, on_disk=[1])
-    first = threading.Thread(target=disk.offer, args=(frontier, pool, 0))
-    first.start()
-    assert reading.wait(10)
-    for index in (4, 2, 3):
+    disk, pool = SlowDisk(some_bytes(6 * CHUNK)), Pool(spare=1)
+    frontier = Frontier(6, disk.reread, on_disk=[1])
+    first = start(disk.offer, frontier, pool, 0)
+    assert disk.reading.wait(10)
+    for index in (3, 5, 4):  # 3 is retained; 2 is missing, so nobody waits for it
         disk.offer(frontier, pool, index)
-    assert pool.held == 2  # chunk 0, being hashed, and chunk 4
-    assert not disk.reads
-    go_on.set()
+    disk.go_on.set()
     first.join(10)
-    assert disk.reads == [1, 2, 3]
+    assert pool.held == 1
+    disk.offer(frontier, pool, 2)
+    assert disk.reads == [1, 4, 5]
     assert pool.held == 0
+    assert frontier.finish() == disk.expected
+
+
+def test_when_only_hashing_is_behind_it_is_waited_for() -> None:
+    disk, pool = SlowDisk(some_bytes(9 * CHUNK)), Pool()
+    frontier = Frontier(9, disk.reread, on_disk=[1])
+    threads = [start(disk.offer, frontier, pool, 0)]
+    assert disk.reading.wait(10)
+    for index in range(2, 9):
+        threads.append(start(disk.offer, frontier, pool, index))
+        while index not in frontier._here:
+            time.sleep(0.001)
+    assert all(thread.is_alive() for thread in threads)
+    disk.go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert disk.reads == [1]
+    assert frontier.finish() == disk.expected
+    assert pool.held == 0
+
+
+def test_far_ahead_of_the_frontier_nobody_waits() -> None:
+    disk, pool = SlowDisk(some_bytes(50 * CHUNK)), Pool()
+    frontier = Frontier(50, disk.reread, on_disk=range(1, 49))
+    first = start(disk.offer, frontier, pool, 0)
+    assert disk.reading.wait(10)
+    disk.offer(frontier, pool, 49)
+    assert first.is_alive()
+    disk.go_on.set()
+    first.join(10)
+    assert frontier.finish() == disk.expected
+
+
+def test_a_failed_read_lets_every_waiting_caller_go() -> None:
+    disk, pool = SlowDisk(some_bytes(6 * CHUNK)), Pool()
+    frontier = Frontier(6, disk.reread, on_disk=[1])
+    disk.fails = True
+    faults = []
+
+    def offer(index: int) -> None:
+        try:
+            disk.offer(frontier, pool, index)
+        except DiskFault as fault:
+            faults.append(fault)
+
+    threads = [start(offer, 0)]
+    assert disk.reading.wait(10)
+    for index in range(2, 6):
+        threads.append(start(offer, index))
+        while index not in frontier._here:
+            time.sleep(0.001)
+    disk.go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert len(faults) == 5
+    assert pool.held == 0
+    disk.fails = False
     assert frontier.finish() == disk.expected
 
 
