@@ -32,15 +32,16 @@ def write_model(directory: Path, size: int, shards: int) -> list[ModelFile]:
         _write(
             directory / f"model-{number + 1:05}-of-{shards:05}.safetensors",
             size // shards + (size % shards if number == 0 else 0),
-            block[number * _STEP :] + block[: number * _STEP],
+            block,
+            number * _STEP,
         )
         for number in range(shards)
     ]
 
 
-def _write(path: Path, size: int, block: bytes) -> ModelFile:
+def _write(path: Path, size: int, block: bytes, turn: int) -> ModelFile:
     sha256, crc = hashlib.sha256(), 0
-    left, turn = size, 0
+    left = size
     with path.open("wb") as file:
         while left:
             piece = block[turn : turn + min(left, _BLOCK - turn)]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.stats import median
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_STYLE = {
+_STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.spines.top": False,
@@ -34,7 +35,7 @@ def panels(path: Path, rows: int, columns: int, width: float, height: float) -> 
     mpl.use("svg")
     import matplotlib.pyplot as plt
 
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(_STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False)
         yield list(axes.flat)
         figure.savefig(path, metadata={"Date": None})
@@ -70,10 +71,10 @@ def distribution(axes: Axes, title: str, unit: str, values: Mapping[str, Sequenc
     axes.legend(frameon=False, loc="lower right")
 
 
-def growing(
-    axes: Axes, title: str, unit: str, sizes: Sequence[int], costs: Sequence[float], bound: Sequence[float]
-) -> None:
-    """A cost over the number of blobs, and what n log n would make of its first value."""
+def growing(axes: Axes, title: str, unit: str, sizes: Sequence[int], costs: Sequence[float]) -> None:
+    """A cost over the number of blobs, and n log n through its last value."""
+    last = sizes[-1] * math.log(sizes[-1])
+    bound = [costs[-1] * size * math.log(size) / last for size in sizes]
     axes.loglog(sizes, costs, "o-", color=OURS, label="measured")
     axes.loglog(sizes, bound, "--", color=LIMIT, label="n log n")
     axes.set_title(title)

@@ -22,13 +22,14 @@ class Wanted:
 
 
 class Report:
-    """One part of a benchmark run, as files `<date>-<part>.json`, `.md` and `.svg` in `directory`."""
+    """One part of a run, as files `<date>-<part>.json`, `.md` and `.svg` in `directory`, which is there."""
 
     def __init__(self, part: str, directory: Path, work: Path) -> None:
         self.part = part
         self._directory = directory
         self._date = datetime.now(UTC).date().isoformat()
-        self._about = {"machine": machine.describe(work), "versions": machine.versions()}
+        self._machine = machine.describe(work)
+        self._versions = machine.versions()
 
     def path(self, suffix: str) -> Path:
         return self._directory / f"{self._date}-{self.part}{suffix}"
@@ -37,17 +38,20 @@ class Report:
         self, options: Mapping[str, Any], data: Any, tables: Sequence[str], figures: Sequence[Wanted]
     ) -> str:
         """Write raw data and tables; returns the text of the tables."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        raw = {"date": self._date, "part": self.part, **self._about, "options": options, "data": data}
-        self.path(".json").write_text(json.dumps(raw, indent=1) + "\n")
-        about = "; ".join(
-            ", ".join(f"{name} {value}" for name, value in each.items()) for each in self._about.values()
-        )
-        settings = ", ".join(f"{name} {value}" for name, value in options.items())
+        raw = {
+            "date": self._date,
+            "part": self.part,
+            "machine": self._machine,
+            "versions": self._versions,
+            "options": options,
+            "data": data,
+        }
+        self.path(".json").write_text(json.dumps(raw) + "\n")
+        about = "; ".join(_words(each) for each in (self._machine, self._versions))
         text = "\n\n".join(
             [
                 f"# {self.part.capitalize()}, {self._date}",
-                f"{about}.\n\nMeasured with {settings}.",
+                f"{about}.\n\nMeasured with {_words(options)}.",
                 *tables,
                 wanted_table(figures),
                 f"![plot]({self.path('.svg').name})",
@@ -73,3 +77,7 @@ def wanted_table(figures: Sequence[Wanted]) -> str:
     return table(
         ("figure", "wanted", "measured"), [(each.what, each.wanted, each.measured) for each in figures]
     )
+
+
+def _words(about: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in about.items())

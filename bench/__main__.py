@@ -1,0 +1,65 @@
+"""`make bench`: measure all, write bench/results/, and print what was wanted beside what was measured."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import latency, latency_report, scaling, scaling_report, throughput, throughput_report
+from bench.process import REPOSITORY
+from bench.report import Report, Wanted, wanted_table
+from cached.kit.units import parse_bytes
+
+PARTS = ("throughput", "latency", "scaling")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    options.results.mkdir(parents=True, exist_ok=True)
+    figures: list[Wanted] = []
+    for part in options.only or PARTS:
+        with tempfile.TemporaryDirectory(prefix="bench-", dir=options.work) as work:
+            report = Report(part, options.results, Path(work))
+            text, found = _measure(part, report, Path(work), options)
+        print(f"{text}\n", flush=True)
+        figures += found
+    print(f"# Wanted and measured\n\n{wanted_table(figures)}")
+
+
+def _measure(part: str, report: Report, work: Path, options: argparse.Namespace) -> tuple[str, list[Wanted]]:
+    print(f"measuring {part}", file=sys.stderr)
+    if part == "throughput":
+        terms = throughput.Options(options.size, options.rounds, options.connections)
+        return throughput_report.write(report, terms, list(throughput.run(work, terms)))
+    if part == "latency":
+        return latency_report.write(report, latency.run(work, options.calls, options.runs))
+    return scaling_report.write(report, list(scaling.run(work, options.blobs, options.starts)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part; may be given again")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        help="a directory on the disk to measure (default: the system's for temporary files)",
+    )
+    parser.add_argument(
+        "--results", type=Path, default=REPOSITORY / "bench" / "results", help="where results go"
+    )
+    parser.add_argument("--size", type=parse_bytes, default=4 << 30, help="of each model, such as 4GiB")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each client fetches each model")
+    parser.add_argument("--connections", type=int, default=16, help="of each client")
+    parser.add_argument("--calls", type=int, default=3000, help="of each kind, for latency")
+    parser.add_argument("--runs", type=int, default=40, help="of cachectl, for latency")
+    parser.add_argument(
+        "--blobs", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="in the index, for scaling"
+    )
+    parser.add_argument("--starts", type=int, default=5, help="of the daemon at each size, for scaling")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
