@@ -14,8 +14,8 @@ from bench.stats import growth, median, n_log_n_growth, percentile
 
 _NOTE = (
     "Growth is the exponent k of the power law n^k that fits best; n log n has {bound:.2f} at these sizes."
-    " What an empty store takes is taken off start and memory before, and sizes that cannot be told from an empty"
-    " store are left out."
+    " What an empty store takes is taken off start and memory before; sizes that hardly differ from it are"
+    " left out."
 )
 _FROM = 0.1
 """Part of the empty store's cost that a store must add to be counted in the fit."""
