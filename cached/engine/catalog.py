@@ -101,6 +101,7 @@ class LiveCatalog:
         self._metrics = metrics
         self._catalog = Catalog()
         self._seen: bytes | None = None
+        self._remembered: bytes | None = None
         self._loaded_at: float | None = None
         self._error = ""
         metrics.catalog_ok.set(1)
@@ -149,6 +150,7 @@ class LiveCatalog:
         try:
             text = await _read(self._path)
             if text == self._seen:
+                await self._remember(text)
                 return False
             catalog = files.parse(text, str(self._path))
         except OSError as error:
@@ -165,8 +167,22 @@ class LiveCatalog:
         self._metrics.catalog_models.set(len(catalog.models))
         self._metrics.catalog_reloads.labels(result="ok").inc()
         log.info("catalog is in force", extra={"path": str(self._path), "models": len(catalog.models)})
-        await asyncio.to_thread(write_atomic, self._memory, text, 0o600)
+        await self._remember(text)
         return True
+
+    async def _remember(self, text: bytes) -> None:
+        """Keep a copy for the next start, unless it is kept already. A full disk must not stop the daemon."""
+        if text == self._remembered:
+            return
+        try:
+            await asyncio.to_thread(write_atomic, self._memory, text, 0o600)
+        except OSError as error:
+            log.warning(
+                "the catalog cannot be remembered for the next start; trying again",
+                extra={"path": str(self._memory), "reason": error.strerror, "seconds": _POLL},
+            )
+        else:
+            self._remembered = text
 
     def _refuse(self, why: str) -> None:
         if why == self._error:

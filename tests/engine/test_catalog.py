@@ -185,3 +185,15 @@ async def test_the_first_file_may_be_broken(bench: Bench) -> None:
     await started(bench, "models: [")
     assert bench.catalog.targets() == []
     assert bench.catalog.view.error
+
+
+async def test_a_memory_that_cannot_be_written_is_no_reason_to_stop(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.memory.parent.rmdir()
+    await started(bench)
+    assert "cannot be remembered" in caplog.text
+    assert bench.target("plain").uri == "s3://b/plain"
+    bench.memory.parent.mkdir()
+    assert not await bench.catalog.load()
+    assert bench.memory.read_text() == GOOD
