@@ -32,7 +32,7 @@ from cached.core.errors import (
     NoSpace,
     SourceUnavailable,
 )
-from tests.client.daemon import Daemon, until
+from tests.client.daemon import Daemon, program, until
 from tests.serve.fake_engine import HALFWAY, MIB, RESOLVED
 
 
@@ -75,9 +75,10 @@ def test_progress_begins_with_the_size(daemon: Daemon) -> None:
 def test_an_error_in_the_callers_callback_ends_the_call(daemon: Daemon) -> None:
     daemon.engine.steps["minilm"] = [RESOLVED, asyncio.Event()]
     with CacheClient(str(daemon.pods)) as cache:
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(ZeroDivisionError) as caught:  # keeps the call's frame alive
             cache.acquire("minilm", on_progress=lambda progress: 1 / 0)
         until(lambda: daemon.engine.present["minilm"] == 0)
+    assert caught.traceback
     assert daemon.engine.leases == {}
 
 
@@ -242,7 +243,7 @@ def test_a_missing_mount_is_explained_and_holds_nothing(daemon: Daemon, tmp_path
 def test_ctrl_c_leaves_at_once(daemon: Daemon) -> None:
     daemon.engine.steps["cold"] = [asyncio.Event()]
     code = f"from cached.client import CacheClient\nCacheClient({str(daemon.pods)!r}).acquire('cold')"
-    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as reader:
+    with program(code) as reader:
         until(lambda: daemon.engine.present["cold"])
         reader.send_signal(signal.SIGINT)
         _, said = reader.communicate(timeout=5)
@@ -270,9 +271,7 @@ with CacheClient({str(daemon.pods)!r}) as cache:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
         sys.stdin.readline()
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as parent:
+    with program(code) as parent:
         assert parent.stdout
         assert parent.stdout.readline() == "0\n"
         assert len(daemon.engine.leases) == 1

@@ -135,8 +135,8 @@ def test_giving_up_without_a_daemon_is_quick_and_quiet(daemon: Daemon) -> None:
 async def test_a_loop_renews_and_gets_again(daemon: Daemon) -> None:
     lost: list[AsyncModel] = []
     async with AsyncCacheClient(str(daemon.pods), on_lost=lost.append) as cache:
-        model = await cache.acquire("minilm", ttl=TTL)
         await cache.acquire("llama", ttl=3600)
+        model = await cache.acquire("minilm", ttl=TTL)
         lease = model.lease_id
         await auntil(lambda: daemon.engine.renewals >= 2)
         del daemon.engine.leases[lease]

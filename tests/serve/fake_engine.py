@@ -77,6 +77,7 @@ class FakeEngine:
         self.present: dict[str, int] = defaultdict(int)
         self.leases: dict[str, LeaseView] = {}
         self.renewals = 0
+        self.slow_to_leave = 0.0
         self.broken: Exception | None = None
         self._trees = trees
         self._moved = asyncio.Event()
@@ -108,6 +109,8 @@ class FakeEngine:
                     yield step
             yield self.ready(ref, ttl, holder)
         finally:
+            if self.slow_to_leave:
+                await asyncio.sleep(self.slow_to_leave)
             self._come_or_go(ref, -1)
 
     def _come_or_go(self, ref: str, step: int) -> None:

@@ -204,6 +204,7 @@ async def test_stop_cuts_calls_off_after_the_grace_and_waits_for_their_leaving(a
     call = api.pod.Acquire(cache.AcquireRequest(ref="cold"))
     events = aiter(call)
     await anext(events)
+    api.engine.slow_to_leave = 0.3
     began = time.monotonic()
     await api.server.stop(0.2)
     assert 0.2 <= time.monotonic() - began < 2
