@@ -61,7 +61,11 @@ def execute(
     """  # fmt: skip
     if not replace:
         raise click.UsageError("--replace needs some text to look for")
+    import logging
+
     from cached.client import CacheClient
+
+    logging.getLogger("cached").addHandler(logging.NullHandler())  # on_lost tells it
 
     def on_lost(model: Model) -> None:
         warn(f"{model.ref} is no longer held: its files may be evicted")

@@ -60,6 +60,8 @@ def progress(done: int, total: int, **more: Any) -> types_pb2.Progress:
 class Node:
     """What the services answer from, and what they were asked.
 
+    `lost` makes renewals fail as for a lease that has expired, `refused` all new ones, with that reason.
+
     Refs: `minilm` is warm; `cold` arrives in steps; `slow` never ends; `hidden` lies where nobody sees
     it; `stale` is the revision last known; `fail-REASON` fails so; any other is not found.
     """
@@ -80,6 +82,7 @@ class Node:
         self.left = threading.Event()
         self.waiting = threading.Event()
         self.lost = False
+        self.refused = ""
         self.corrupt: list[operator_pb2.CorruptBlob] = []
         self.health = health.HealthServicer()
 
@@ -159,6 +162,8 @@ class _Cache(cache_pb2_grpc.CacheServiceServicer):
         node = self.node
         node.acquired.append(request)
         ref = request.ref
+        if node.refused:
+            refuse(context, node.refused, ref)
         _check(ref, context)
         if ref in ("cold", "slow"):
             yield cache_pb2.AcquireResponse(resolved=_resolved(ref, node.steps * 25 * MIB))
