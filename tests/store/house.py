@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +80,15 @@ async def running(store: Store) -> AsyncIterator[None]:
             yield
         finally:
             task.cancel()
+
+
+async def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait until `holds` does; it must within `seconds`."""
+    for _ in range(int(seconds / 0.01)):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    assert holds()
 
 
 def tree_of(contents: Mapping[str, bytes]) -> Tree:
