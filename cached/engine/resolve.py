@@ -61,13 +61,23 @@ class Resolver:
 
     def known(self, target: Target) -> Tree | None:
         """The warm tree that may be answered without asking the source, if there is one."""
+        if target.pinned_tree:
+            return self._demanded(target)
         record = self._store.ref(target.key)
         if record is None or record.source != target.origin or not self._store.is_warm(record.tree):
             return None
-        if target.pinned_tree and record.tree != target.pinned_tree:
-            return None
         fresh = 0 <= self._clock.now() - record.resolved_at < self._resolve_ttl
         return self._store.tree(record.tree) if target.revision or fresh else None
+
+    def _demanded(self, target: Target) -> Tree | None:
+        """The warm tree that the target names by digest, if any ref of that origin resolved to it.
+
+        The digest alone is not enough: it must not open another model's files.
+        """
+        for record in self._store.refs().values():
+            if record.tree == target.pinned_tree and record.source == target.origin:
+                return self._store.tree(record.tree) if self._store.is_warm(record.tree) else None
+        return None
 
     async def resolve(self, target: Target) -> Resolution:
         """Ask the source; fall back to the last known tree when it does not answer and that tree is warm.

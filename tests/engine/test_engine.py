@@ -88,6 +88,14 @@ async def test_a_source_that_is_down_serves_what_is_known_and_says_so(house: Hou
         await house.ready("fixed")
 
 
+async def test_a_tree_by_its_digest_needs_no_source_and_opens_no_other_model(house: House) -> None:
+    moving, fixed = await house.ready("moving"), await house.ready("fixed")
+    house.source.down = True
+    assert (await house.ready(f"moving@{moving.tree}")).tree == moving.tree
+    with pytest.raises(SourceUnavailable):
+        await house.ready(f"moving@{fixed.tree}")
+
+
 async def test_resolve_ttl_spares_the_source(tmp_path: Path) -> None:
     models = {"moving": model(tmp_path, "moving", weights=MIB)}
     async with open_house(tmp_path, models, options=EngineOptions(resolve_ttl=60)) as house:
