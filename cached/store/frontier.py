@@ -96,7 +96,6 @@ class Frontier:
                 self._hash(index, waiting)
             except BaseException:
                 with self._turn:
-                    self._here[index] = None
                     if due and own is not None:
                         self._here[own] = None  # its buffer goes back to the caller
                     self._busy = False
