@@ -66,6 +66,8 @@ class Channel:
         """
         used, self._used = self._used, True
         self.reusable = False
+        if used and _readable(self._sock):
+            raise Stale
         self._sock.settimeout(self._options.stall_timeout)
         headers = {"User-Agent": f"cached/{__version__}", **call.headers}
         if byte_range is not None:
@@ -113,10 +115,6 @@ class Channel:
         with suppress(OSError):  # not connected any more
             # Not SSLSocket's own: that one takes the TLS state away under the reader's feet.
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
-
-    def is_alive(self) -> bool:
-        """Whether a kept connection looks usable: one that the server has closed is readable."""
-        return self.reusable and not _readable(self._sock)
 
     def close(self) -> None:
         """Close the connection. Nothing else may be running on it."""
@@ -184,6 +182,7 @@ class Channel:
 
 
 def _readable(sock: socket.socket) -> bool:
+    """Of an idle connection: the server has closed it, or speaks unasked."""
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))

@@ -33,15 +33,13 @@ class Connections:
         self._trust = _Trust(options)
 
     async def take(self, endpoint: Endpoint, *, fresh: bool) -> Channel:
-        """A channel to `endpoint`, a new one if `fresh`. Give it back.
+        """A channel to `endpoint`, a kept one unless `fresh`. Give it back.
 
         Raises Failed when the endpoint cannot be reached, SourceUnavailable when its certificate is not
         to be trusted. Cancelled, it returns at once; what was being dialled is closed when it comes.
         """
-        while not fresh and (channel := self._pop(endpoint)):
-            if channel.is_alive():
-                return channel
-            channel.close()
+        if not fresh and (channel := self._pop(endpoint)):
+            return channel
         dialled = self._dialling.executor.submit(self._dial, endpoint)
         try:
             return await asyncio.wrap_future(dialled)

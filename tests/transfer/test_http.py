@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
@@ -69,7 +70,10 @@ async def test_connections_are_kept_and_bounded(origin: FaultyServer, files: Fil
         assert len(connections._idle) <= rig.options.connections
 
 
-async def test_a_kept_connection_that_the_server_closed_is_no_failure(files: Files) -> None:
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_a_kept_connection_that_the_server_closed_is_no_failure(
+    files: Files, monkeypatch: pytest.MonkeyPatch, noticed: bool
+) -> None:
     files.put("/m.bin", DATA)
     async with rigged() as rig:
         with FaultyServer(files) as first:
@@ -78,9 +82,9 @@ async def test_a_kept_connection_that_the_server_closed_is_no_failure(files: Fil
             idle = rig.transfer._gear.connections._idle
             assert idle
             for channel in idle:
-                channel.is_alive = lambda: True  # type: ignore[method-assign]
-                channel._sock.shutdown(0)  # as a server does between the look and the request
-                channel._sock.shutdown(1)
+                channel._sock.shutdown(socket.SHUT_RDWR)
+            if not noticed:  # as when it is closed between the look and the request
+                monkeypatch.setattr("cached.transfer.channel._readable", lambda sock: False)
             await rig.fetch(MemorySink(len(DATA)), RangeRequest(url))
         assert rig.errors() == {}
 
