@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from cached.cli.progress import origins, percent, speed
 from cached.cli.text import plain
@@ -15,12 +16,16 @@ class Bars:
     """One bar for each fetch, on standard error. NO_COLOR is respected."""
 
     def __init__(self) -> None:
+        console = Console(stderr=True)
+        # Where room is short the name gives way, then the note; the amount stays readable.
+        name = Column(no_wrap=True, overflow="ellipsis", max_width=max(8, console.width // 4))
+        amount = Column(no_wrap=True, justify="right", min_width=len("100% 1023 MiB/1023 MiB"))
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[amount]}", markup=False, justify="right"),
+            TextColumn("{task.description}", markup=False, table_column=name),
+            BarColumn(bar_width=None, table_column=Column(min_width=8, ratio=1)),
+            TextColumn("{task.fields[amount]}", markup=False, table_column=amount),
             TextColumn("{task.fields[note]}", markup=False),
-            console=Console(stderr=True),
+            console=console,
             expand=True,
         )
         self._progress.start()

@@ -59,7 +59,7 @@ def shared(command: F) -> F:
         ),
         click.option(
             "--timeout", metavar="TIME", expose_value=False, callback=_remember_seconds,
-            help="Give up after this time, such as 30 or 5m.",
+            help="Give up after this time, such as 30 or 5m; a daemon that is not up is waited for as long.",
         ),
         click.option(
             "--address", metavar="ADDRESS", expose_value=False, callback=_remember,

@@ -99,7 +99,7 @@ def open_display(quiet: bool) -> AbstractContextManager[Display]:
 
 
 def describe(progress: Progress) -> str:
-    """`45% 41.2 MiB of 90.9 MiB 120 MiB/s ETA 3s`, and the parts from source and peers."""
+    """`45% 41.2 MiB of 90.9 MiB 120 MiB/s ETA 3s`, and which part came from peers."""
     words = [
         f"{percent(progress)}%",
         f"{show_bytes(progress.done)} of {show_bytes(progress.total)}",
@@ -123,8 +123,7 @@ def speed(progress: Progress) -> str:
 
 
 def origins(progress: Progress) -> str:
-    """Which part came from where; empty when all came from the source, as on a node without peers."""
+    """Which part came from peers, the rest from the source; empty when all did, as on a lone node."""
     if not progress.from_peers:
         return ""
-    peers = round(100 * progress.from_peers / (progress.from_source + progress.from_peers))
-    return f"(source {100 - peers}%, peers {peers}%)"
+    return f"({100 * progress.from_peers // (progress.from_source + progress.from_peers)}% from peers)"

@@ -183,7 +183,10 @@ def test_as_process_1_it_reaps_orphans_and_ends_on_term(node: Node) -> None:
     command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     command += [CACHECTL, "exec", "minilm", "--", "sh", "-c", script]
     with subprocess.Popen(command, env=environment(node), stdout=subprocess.PIPE, text=True) as process:
-        assert line(process) == "0"
-        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        os.kill(int(child), signal.SIGTERM)
-        assert process.wait(20) == 128 + signal.SIGTERM
+        try:
+            assert line(process) == "0"
+            (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(child), signal.SIGTERM)
+            assert process.wait(20) == 128 + signal.SIGTERM
+        finally:
+            process.kill()

@@ -28,7 +28,7 @@ def test_a_line_tells_how_far() -> None:
 
 def test_a_line_tells_what_came_from_peers() -> None:
     progress = Progress(total=100, done=40, found=0, from_source=10, from_peers=30)
-    assert describe(progress) == "40% 40 B of 100 B (source 25%, peers 75%)"
+    assert describe(progress) == "40% 40 B of 100 B (75% from peers)"
 
 
 def test_all_but_a_byte_is_not_100_percent() -> None:

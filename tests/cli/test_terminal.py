@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
+from functools import partial
 
+import pytest
+from rich.console import Console
+
+from cached.cli import bars
+from cached.core.progress import Progress
 from tests.cli.node import Node
 from tests.cli.terminal import Terminal
 from tests.cli.test_exec import LISTENER
@@ -23,10 +30,20 @@ def test_a_bar_shows_bytes_speed_and_time_left(node: Node) -> None:
     with Terminal(node, "get", "cold", stdout=subprocess.DEVNULL) as terminal:
         assert terminal.end() == 0
     drawn = frames(terminal.shown)
-    assert any(re.match(r"cold .*━.* 50% 50\.0 MiB/100 MiB 120 MiB/s ETA 3\.0s$", line) for line in drawn), (
+    assert any(re.match(r"cold .*━.* 50% 50\.0 MiB/100 MiB +120 MiB/s ETA 3\.0s$", line) for line in drawn), (
         drawn
     )
-    assert re.search(r"100% 100 MiB/100 MiB 86\.7 MiB ready in [\d.]+s$", drawn[-1])
+    assert re.search(r"100% 100 MiB/100 MiB +86\.7 MiB ready in [\d.]+s$", drawn[-1])
+
+
+def test_a_long_name_leaves_room_for_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    narrow = partial(Console, file=out, width=80, force_terminal=True, color_system=None)
+    monkeypatch.setattr(bars, "Console", lambda stderr: narrow())
+    drawn = bars.Bars()
+    drawn.update("team/" + "x" * 80, Progress(800 << 30, 311 << 30, rate=2 << 30, eta=250))
+    drawn.close()
+    assert re.search(r"team/x+… .* 38% 311 GiB/800 GiB +2\.0 GiB/s ETA 4m10s", frames(out.getvalue())[-1])
 
 
 def test_the_terminal_is_as_it_was(node: Node) -> None:
