@@ -107,12 +107,12 @@ class Filling:
                 f"{len(missing)} blobs of tree {tree.digest} were lost while it was fetched",
                 hint="ask again; only they are fetched",
             )
-        await parts.files.run(_build, parts.layout, tree)
+        await parts.changes.run(_build, parts.layout, tree)
         listing, now, use = pack(tree), parts.clock.now(), state.next_use()
         try:
             await parts.index.commit(tables.publish(tree.digest, listing, use, now))
         except CachedError:
-            await parts.files.run(trees.remove, parts.layout, tree.digest)
+            await parts.changes.run(trees.remove, parts.layout, tree.digest)
             raise
         state.know(tree.digest, listing)
         state.publish(tree.digest, tree.blobs, use, now)

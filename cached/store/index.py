@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from cached.core.errors import CachedError, DiskFault, NoSpace
 from cached.kit.pool import Pool
 from cached.store import tables
-from cached.store.faults import free_bytes
+from cached.store.faults import free_bytes, is_read_only
 from cached.store.tables import Statement
 
 log = logging.getLogger(__name__)
@@ -128,6 +128,11 @@ def translated(error: sqlite3.Error, path: Path) -> CachedError:
             free=free_bytes(path.parent),
             held=0,
             hint="free space on the filesystem of the data directory",
+        )
+    if is_read_only(path.parent):
+        return DiskFault(
+            f"the index failed: {error}, since the filesystem is read-only",
+            hint="see dmesg for why, then repair and remount it",
         )
     return DiskFault(
         f"the index failed: {error}",

@@ -91,7 +91,9 @@ class Ledger:
 
     def add(self, name: str, size: int, kind: Kind) -> None:
         """Count what is found on disk, or was put into quarantine, and belongs to nobody yet."""
-        self._insert(name, Entry(footprint(size), kind))
+        entry = self.entries[name] = Entry(footprint(size), kind)
+        self._count(entry, +1)
+        self.loose[name] = None
 
     def drop(self, name: str) -> None:
         """A loose thing is gone from the disk, or will be before anything is promised in its place."""
@@ -190,11 +192,6 @@ class Ledger:
             self.idle.remove(share.use)
             self.idle.add(use, tree)
         share.use = use
-
-    def _insert(self, name: str, entry: Entry) -> None:
-        self.entries[name] = entry
-        self._count(entry, +1)
-        self._settle(name)
 
     def _hold(self, name: str, change: int) -> None:
         entry = self.entries[name]

@@ -107,18 +107,21 @@ class Losses:
         )
         parts.metrics.evictions.labels(reason=reason).inc(len(hit))
         try:
-            where = await parts.readers.run(_take_off, parts.layout, hit, blob)
-            if where is not None:
-                parts.state.ledger.add(where.name, where.stat().st_size, Kind.QUARANTINED)
+            # First the rows: whatever becomes of the files, they are not trusted again.
             await parts.index.commit(
                 *([] if blob is None else [tables.drop_blob(blob)]),
                 *(tables.unpublish(tree) for tree in hit),
                 *(tables.forget_tree(tree) for tree in hit),
             )
         finally:
-            if self.on_lost is not None:
+            try:
+                where = await parts.changes.run(_take_off, parts.layout, hit, blob)
+                if where is not None:
+                    parts.state.ledger.add(where.name, where.stat().st_size, Kind.QUARANTINED)
+            finally:
                 for tree in hit:
-                    self.on_lost(tree, why)
+                    if self.on_lost is not None:
+                        self.on_lost(tree, why)
 
 
 def _take_off(layout: Layout, hit: Iterable[Digest], blob: Digest | None) -> Path | None:

@@ -17,9 +17,9 @@ from cached.telemetry.metrics import Metrics
 class Parts:
     """The pieces of one open store.
 
-    state: changed on the event loop only. files: threads for what flights do on disk. readers: threads
-    for what reads blobs again. changing: held while room is promised and while things are published or
-    taken away, so that no decision is built on what another is about to remove.
+    state: changed on the event loop only. files: threads that fill and check stages. readers: threads that
+    read blobs again. changing: held while room is promised and while things are published or taken away,
+    so that no decision is built on what another is about to remove; changes: the thread for that.
     """
 
     layout: Layout
@@ -27,6 +27,7 @@ class Parts:
     index: Index
     files: Pool
     readers: Pool
+    changes: Pool
     metrics: Metrics
     clock: Clock
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -7,13 +7,14 @@ import logging
 import os
 import sqlite3
 import zlib
-from collections import Counter
+from collections import Counter, OrderedDict
 from contextlib import suppress
 
 from cached.core.clock import Clock
 from cached.core.digest import Digest
 from cached.core.errors import NotConfigured
 from cached.store import blobs, quarantine, tables, trees
+from cached.store.faults import disk_faults
 from cached.store.holds import time_left
 from cached.store.index import translated
 from cached.store.layout import Layout
@@ -34,15 +35,16 @@ def open_index(layout: Layout) -> sqlite3.Connection:
     another version.
     """
     try:
-        try:
-            return tables.connect(layout.index)
-        except UnsoundIndex as error:
-            name = quarantine.take_index(layout)
-            log.error(
-                "the index is damaged; the store begins anew without it",
-                extra={"quarantined": name, "reason": str(error)},
-            )
-            return tables.connect(layout.index)
+        with disk_faults("opening the index", layout.root):
+            try:
+                return tables.connect(layout.index)
+            except UnsoundIndex as error:
+                name = quarantine.take_index(layout)
+                log.error(
+                    "the index is damaged; the store begins anew without it",
+                    extra={"quarantined": name, "reason": str(error)},
+                )
+                return tables.connect(layout.index)
     except StrangeIndex as error:
         raise NotConfigured(
             f"the index {layout.index} was written by another version of cached: {error}",
@@ -85,6 +87,8 @@ class _Recovery:
         self._stages()
         for thing, size in quarantine.scan(self._layout):
             self._state.ledger.add(thing, size, Kind.QUARANTINED)
+        # Every blob was loose until its tree was found: give that memory back.
+        self._state.ledger.loose = OrderedDict(self._state.ledger.loose)
         if self._mended:
             log.warning("index and disk did not agree; they do now", extra=dict(self._mended))
         return self._state

@@ -136,7 +136,7 @@ class Room:
     async def _gap(self, needed: int) -> Gap:
         state = self._parts.state
         staged = {blob: state.ledger.entries[blob].size for blob in state.staged}
-        disk = await self._parts.files.run(look, self._parts.layout, staged)
+        disk = await self._parts.changes.run(look, self._parts.layout, staged)
         by_capacity = state.ledger.free
         by_disk = disk.free - max(state.ledger.reserved - disk.staged, 0) - self._min_free
         room = min(by_capacity, by_disk)
@@ -159,9 +159,9 @@ class Room:
         """
         parts = self._parts
         try:
-            await parts.files.run(_delete, parts.layout, removal)
+            await parts.changes.run(_delete, parts.layout, removal)
         except CachedError:
-            left = await parts.files.run(_left, parts.layout, removal)
+            left = await parts.changes.run(_left, parts.layout, removal)
             for name, size, kind in left:
                 parts.state.ledger.add(name, size, kind)
                 if kind is Kind.PARTIAL:

@@ -121,9 +121,9 @@ class Store:
             writer.close()
             lock.release()
             raise
-        files, readers = Pool("files", _FILE_THREADS), Pool("readers", _READER_THREADS)
+        pools = Pool("files", _FILE_THREADS), Pool("readers", _READER_THREADS), Pool("changes", 1)
         index = Index(layout.index, writer, connection)
-        parts = Parts(layout, state, index, files, readers, metrics, clock)
+        parts = Parts(layout, state, index, *pools, metrics, clock)
         store = cls(parts, lock, min_free, scrub_rate, scrub_interval)
         try:
             await store._room.trim()
@@ -141,8 +141,8 @@ class Store:
         """Write down what is to be kept, and let go of the root. No flight is under way."""
         await self._filling.close()
         await self._parts.index.close()
-        self._parts.files.close()
-        self._parts.readers.close()
+        for pool in (self._parts.files, self._parts.readers, self._parts.changes):
+            pool.close()
         self._lock.release()
 
     async def run(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -65,12 +66,16 @@ class StrangeIndex(Exception):
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the index, or begin one.
+    """Open the index, or begin one, for this user alone: whoever reads a lease's id can end the lease.
 
-    Raises UnsoundIndex, StrangeIndex, or sqlite3.Error for the disk's faults.
+    Raises UnsoundIndex, StrangeIndex, or sqlite3.Error or OSError for the disk's faults.
     """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, isolation_level=None)
     try:
+        # Nobody else opens it, and so SQLite needs no memory shared through a file: touching such memory
+        # on a disk that died would end the process with SIGBUS.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0:

@@ -74,7 +74,7 @@ class Watch:
             await asyncio.Event().wait()
             return
         try:
-            await self._look_at_trees()  # what was done to them while nobody watched
+            await self._look(self._layout.trees)  # what was done to them while nobody watched
             while True:
                 await suspects.some.wait()
                 await asyncio.sleep(_GATHER)

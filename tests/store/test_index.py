@@ -22,7 +22,7 @@ from cached.store.recovery import open_index
 from cached.store.tables import Statement
 
 from .disk import mounted, new_layout
-from .house import bring, store_at, until
+from .house import bring, rows_of, store_at, until
 
 
 @asynccontextmanager
@@ -36,9 +36,8 @@ async def index_at(layout: Layout) -> AsyncIterator[Index]:
         await index.close()
 
 
-def pins(layout: Layout) -> set[str]:
-    with closing(sqlite3.connect(layout.index)) as connection:
-        return set(tables.all_pins(connection))
+def pins(index: Index) -> set[str]:
+    return rows_of(index, "SELECT ref FROM pins")
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def layout(tmp_path: Path) -> Layout:
 async def test_a_commit_is_there_when_it_returns(layout: Layout) -> None:
     async with index_at(layout) as index:
         await index.commit(tables.put_pin("a"), tables.put_pin("b"))
-        assert pins(layout) == {"a", "b"}
+        assert pins(index) == {"a", "b"}
 
 
 async def test_many_commits_share_a_transaction(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +63,7 @@ async def test_many_commits_share_a_transaction(layout: Layout, monkeypatch: pyt
     async with index_at(layout) as index:
         await asyncio.gather(*(index.commit(tables.put_pin(str(number))) for number in range(100)))
         assert batches == [1, 99]
-        assert len(pins(layout)) == 100
+        assert len(pins(index)) == 100
 
 
 async def test_later_words_on_the_same_key_replace_earlier_ones(layout: Layout) -> None:
@@ -72,9 +71,10 @@ async def test_later_words_on_the_same_key_replace_earlier_ones(layout: Layout) 
         index.later(("pin", "a"), tables.put_pin("a"))
         index.later(("pin", "b"), tables.put_pin("b"))
         index.later(("pin", "a"), tables.drop_pin("a"))
-        await until(lambda: pins(layout) == {"b"})
+        await until(lambda: pins(index) == {"b"})
         index.later(("pin", "c"), tables.put_pin("c"))
-    assert pins(layout) == {"b", "c"}, "written before it was closed"
+    async with index_at(layout) as index:
+        assert pins(index) == {"b", "c"}, "written before it was closed"
 
 
 async def test_a_cancelled_caller_undoes_nothing(layout: Layout) -> None:
@@ -85,7 +85,7 @@ async def test_a_cancelled_caller_undoes_nothing(layout: Layout) -> None:
         await asyncio.wait({caller})
         assert caller.cancelled()
         await index.commit()
-        assert pins(layout) == {"a"}
+        assert pins(index) == {"a"}
 
 
 async def test_a_failed_batch_does_nothing_and_behind_is_tried_again(layout: Layout) -> None:
@@ -94,9 +94,9 @@ async def test_a_failed_batch_does_nothing_and_behind_is_tried_again(layout: Lay
         with pytest.raises(CachedError):
             await index.commit(tables.put_pin("b"), ("INSERT INTO nowhere VALUES (1)", ()))
         assert index.fault
-        assert pins(layout) == set()
+        assert pins(index) == set()
         await until(lambda: not index.fault)
-        assert pins(layout) == {"a"}
+        assert pins(index) == {"a"}
 
 
 async def test_a_full_disk(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ async def test_a_full_disk(tmp_path: Path) -> None:
                 await index.commit(*(tables.put_pin(f"{number:01000}") for number in range(5_000)))
             (disk / "theirs").unlink()
             await index.commit(tables.put_pin("after"))
-            assert {"before", "after"} <= pins(layout)
+            assert {"before", "after"} <= pins(index)
             assert not index.fault
 
 
@@ -136,8 +136,8 @@ async def test_commits_outlive_a_kill(layout: Layout) -> None:
     told = (await process.stdout.read()).split()
     await process.wait()
     promised = max((int(line) for line in told if line), default=19)
-    async with index_at(layout):
-        assert pins(layout) >= {str(number) for number in range(promised + 1)}
+    async with index_at(layout) as index:
+        assert pins(index) >= {str(number) for number in range(promised + 1)}
 
 
 @pytest.mark.parametrize("damage", ["garbage", "torn page", "cut off"])

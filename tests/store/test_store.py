@@ -460,8 +460,9 @@ async def test_one_store_per_root(tmp_path: Path) -> None:
         assert (tmp_path / "root/lock").read_text() == f"{os.getpid()}\n"
 
 
-async def test_pods_can_reach_the_trees_and_nothing_else(tmp_path: Path) -> None:
-    before = os.umask(0o077)
+@pytest.mark.parametrize("umask", [0o077, 0o022])
+async def test_pods_can_reach_the_trees_and_nothing_else(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
     try:
         async with store_at(tmp_path / "root") as store:
             tree = await bring(store, {"sub/f": A})
@@ -469,7 +470,7 @@ async def test_pods_can_reach_the_trees_and_nothing_else(tmp_path: Path) -> None
             for directory in (store.root, store.root / "trees", path.parent, path):
                 assert directory.stat().st_mode & 0o5 == 0o5
             assert (path / "f").stat().st_mode & 0o777 == 0o444
-            for private in ("lock", "index.db", "stage"):
+            for private in ("lock", "index.db", "index.db-wal", "stage", "quarantine"):
                 assert (store.root / private).stat().st_mode & 0o077 == 0
     finally:
         os.umask(before)
