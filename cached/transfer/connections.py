@@ -10,12 +10,16 @@ import threading
 from concurrent.futures import Future
 
 from cached.core.clock import Clock
-from cached.core.errors import NotConfigured, SourceUnavailable
+from cached.core.errors import NotConfigured
 from cached.kit.pool import Pool
 from cached.transfer.address import Endpoint
 from cached.transfer.channel import Channel
 from cached.transfer.options import TransferOptions
 from cached.transfer.retry import Failed
+
+
+class Untrusted(Exception):
+    """The other end's certificate proves nothing; its text says why."""
 
 
 class Connections:
@@ -35,8 +39,9 @@ class Connections:
     async def take(self, endpoint: Endpoint, *, fresh: bool) -> Channel:
         """A channel to `endpoint`, a kept one unless `fresh`. Give it back.
 
-        Raises Failed when the endpoint cannot be reached, SourceUnavailable when its certificate is not
-        to be trusted. Cancelled, it returns at once; what was being dialled is closed when it comes.
+        Raises Failed when the endpoint cannot be reached, Untrusted when it is not who it should be,
+        NotConfigured when the CA file cannot be used. Cancelled, it returns at once; what was being
+        dialled is closed when it comes.
         """
         if not fresh and (channel := self._pop(endpoint)):
             return channel
@@ -82,10 +87,9 @@ class Connections:
                 connection.close()
                 raise
         except ssl.SSLCertVerificationError as error:
-            raise SourceUnavailable(
+            raise Untrusted(
                 f"the TLS certificate of {endpoint.host}:{endpoint.port} is not trusted: "
-                f"{error.verify_message}",
-                hint="name the CA's file in transfer.ca_file",
+                f"{error.verify_message}"
             ) from None
         except (OSError, http.client.HTTPException, UnicodeError) as error:
             raise Failed("connect", f"cannot connect to {_name(endpoint)}: {_why(error)}") from None

@@ -11,6 +11,7 @@ from cached.core.source import RangeRequest
 from cached.transfer.address import Call, call_to, redirected
 from cached.transfer.answer import Follow, Verdict, Wanted
 from cached.transfer.channel import Channel, Stale
+from cached.transfer.connections import Untrusted
 from cached.transfer.gear import Gear
 
 _HOPS: Final = 3
@@ -25,11 +26,17 @@ async def exchange(
     """Run `get`, which receives `length` bytes, where `request` and its redirects lead.
 
     The channel is the block's for as long as it runs, then kept if it can serve another. Raises what `get`
-    raises, Failed when a host cannot be reached, SourceUnavailable for a redirect that cannot be followed.
+    raises, Failed when a host cannot be reached, SourceUnavailable when it cannot be trusted, or redirects
+    to where nobody should follow.
     """
     call = call_to(request.url, request.headers, gear.proxies)
     for _ in range(_HOPS + 1):
-        channel, verdict = await _get(gear, call, length, get)
+        try:
+            channel, verdict = await _get(gear, call, length, get)
+        except Untrusted as error:
+            raise SourceUnavailable(
+                f"{wanted.label}: {error}", hint="name the file of its CA in transfer.ca_file"
+            ) from None
         try:
             if not isinstance(verdict, Follow):
                 yield channel, verdict

@@ -12,6 +12,7 @@ from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from cached.core.chunks import chunk_span
+from cached.core.clock import Clock
 from cached.core.errors import Denied, NotConfigured, NotFound, SourceChanged, SourceUnavailable
 from cached.core.sink import ChunkSink
 from cached.core.source import RangeRequest
@@ -32,6 +33,17 @@ _OF_THE_SOURCE = (Denied, NotConfigured, NotFound, SourceChanged, SourceUnavaila
 
 class _NoRangesError(Exception):
     """The source sends the whole file, whatever range was asked for."""
+
+
+class Stopwatch:
+    """When an attempt began; waiting for a turn is no part of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.now = clock.monotonic
+        self.start()
+
+    def start(self) -> None:
+        self.began = self.now()
 
 
 class Fetch:
@@ -68,7 +80,7 @@ class Fetch:
             await self._persist(self._whole)
 
     async def _missing(self) -> Sequence[int]:
-        return await self._gear.pool.run(self._sink.missing)
+        return await self._gear.call(self._sink.missing)
 
     async def _lanes(self) -> None:
         """Fetch the chunks, several at a time. The first error ends the other lanes."""
@@ -80,23 +92,23 @@ class Fetch:
             index = self._todo.popleft()
             await self._persist(partial(self._chunk, index))
 
-    async def _persist(self, attempt: Callable[[], Awaitable[bool]]) -> None:
+    async def _persist(self, attempt: Callable[[Stopwatch], Awaitable[bool]]) -> None:
         """Attempt again until it is done, after what failed may have passed."""
         failures = itertools.count()
         done = False
         while not done:
-            began = self._gear.clock.monotonic()
+            watch = Stopwatch(self._gear.clock)
             try:
-                done = await attempt()
+                done = await attempt(watch)
             except Failed as failure:
-                await self._recover(failure, next(failures), began)
+                await self._recover(failure, next(failures), watch)
             except _OF_THE_SOURCE as error:
                 self._gear.metrics.source_errors.labels(self._origin, type(error).__name__).inc()
                 raise
 
-    async def _recover(self, failure: Failed, failures: int, began: float) -> None:
+    async def _recover(self, failure: Failed, failures: int, watch: Stopwatch) -> None:
         self._gear.metrics.source_errors.labels(self._origin, failure.kind).inc()
-        delay = self._patience.wait(failure, failures, began, self._gear.clock.monotonic())
+        delay = self._patience.wait(failure, failures, watch.began, watch.now())
         log.debug(
             "a chunk is asked for again",
             extra={"source": self._label, "reason": failure.reason, "seconds": round(delay, 3)},
@@ -106,20 +118,20 @@ class Fetch:
             self._gear.gate.pause(self._opened.host, failure.after)
         await asyncio.sleep(delay)
 
-    async def _chunk(self, index: int) -> bool:
+    async def _chunk(self, index: int, watch: Stopwatch) -> bool:
         """Fetch chunk `index`; False when it has to be tried again at once."""
         offset, length = chunk_span(index, self._sink.size, self._sink.chunk_size)
         request = await self._opened.current()
         wanted = Wanted(self._label, offset, length, self._sink.size, request.etag)
         async with self._gear.turn(self._line, length, self._opened.host) as buffer:
-            began = self._gear.clock.monotonic()
+            watch.start()
             verdict = await self._get(request, wanted, Part(self._sink, index, buffer))
         if isinstance(verdict, Whole):
             raise _NoRangesError
         if isinstance(verdict, Refused):
             self._opened.refused(request, verdict)
             return False
-        self._arrived(length, began)
+        self._arrived(length, watch)
         return True
 
     async def _get(self, request: RangeRequest, wanted: Wanted, part: Part) -> Verdict:
@@ -133,7 +145,7 @@ class Fetch:
         async with exchange(gear, request, wanted, wanted.length, get) as (_, verdict):
             return verdict
 
-    async def _whole(self) -> bool:
+    async def _whole(self, watch: Stopwatch) -> bool:
         """Fetch what is missing out of one body with all chunks in order; False as for `_chunk`."""
         gear, size = self._gear, self._sink.size
         needed = set(await self._missing())
@@ -144,7 +156,7 @@ class Fetch:
             for index in range(max(needed, default=-1) + 1):
                 _, length = chunk_span(index, size, self._sink.chunk_size)
                 async with gear.turn(self._line, length, self._opened.host) as buffer:
-                    began = gear.clock.monotonic()
+                    watch.start()
                     if channel is None:
                         get = partial(begin, wanted=wanted, clock=gear.clock)
                         answered = exchange(gear, request, wanted, length, get)
@@ -156,13 +168,13 @@ class Fetch:
                     part = Part(self._sink, index, buffer)
                     await gear.run(channel, length, receive, channel, part, index in needed)
                 if index in needed:
-                    self._arrived(length, began)
+                    self._arrived(length, watch)
         return True
 
-    def _arrived(self, length: int, began: float) -> None:
-        now = self._gear.clock.monotonic()
+    def _arrived(self, length: int, watch: Stopwatch) -> None:
+        now = watch.now()
         self._opened.worked()
         self._patience.progress(now)
         self._gear.metrics.received.labels(self._origin).inc(length)
-        self._gear.metrics.chunk_seconds.labels(self._origin).observe(now - began)
+        self._gear.metrics.chunk_seconds.labels(self._origin).observe(now - watch.began)
         self._on_bytes(length)

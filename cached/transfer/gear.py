@@ -55,19 +55,29 @@ class Gear:
                 buffer.release()
 
     async def run(self, thing: Cuttable, length: int, work: Callable[[*Ts], T], *args: *Ts) -> T:
-        """Run `work`, which blocks on `thing` to receive `length` bytes, in a thread.
+        """Run `work`, which blocks on `thing` to receive `length` bytes, as `call` does.
 
-        Cancelled, it cuts `thing` and returns when the thread has ended: nothing is used behind the
-        caller's back. Work that takes longer than the slowest pace allows is cut too.
+        `thing` is cut when cancelled, and when it takes longer than the slowest pace allows.
         """
-        running = asyncio.wrap_future(self.pool.executor.submit(work, *args))
         longest = 2 * self.options.stall_timeout + length / max(1, self.options.min_rate)
         timer = asyncio.get_running_loop().call_later(longest, thing.cut)
         try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            thing.cut()
-            await ended([running])
-            raise
+            return await self.call(work, *args, on_cancel=thing.cut)
         finally:
             timer.cancel()
+
+    async def call(
+        self, work: Callable[[*Ts], T], *args: *Ts, on_cancel: Callable[[], None] | None = None
+    ) -> T:
+        """Run `work` in a thread. Cancelled, it returns when the thread has ended all the same.
+
+        So nothing is used behind the caller's back.
+        """
+        running = asyncio.wrap_future(self.pool.executor.submit(work, *args))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if on_cancel is not None:
+                on_cancel()
+            await ended([running])
+            raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +35,6 @@ class SourceLimits:
 
     connections: int = 0
     bandwidth: int = 0
+
+
+UNLIMITED: Final = SourceLimits()

@@ -19,7 +19,7 @@ from cached.transfer.fetch import Fetch
 from cached.transfer.gate import Gate
 from cached.transfer.gear import Gear
 from cached.transfer.opened import Opener
-from cached.transfer.options import SourceLimits, TransferOptions
+from cached.transfer.options import UNLIMITED, SourceLimits, TransferOptions
 from cached.transfer.turns import Group, Turns
 
 __all__ = ["SourceLimits", "Transfer", "TransferOptions"]
@@ -58,7 +58,7 @@ class Transfer:
         origin: str,
         label: str,
         on_bytes: Callable[[int], None],
-        limits: SourceLimits = SourceLimits(),  # noqa: B008 - frozen
+        limits: SourceLimits = UNLIMITED,
     ) -> None:
         """Fill `sink` with the chunks that it misses, and return when it has them all.
 

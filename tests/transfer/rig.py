@@ -15,6 +15,7 @@ from cached.core.sink import Buffer
 from cached.core.source import RangeRequest
 from cached.kit.clock import SystemClock
 from cached.telemetry.metrics import Metrics
+from cached.transfer.options import UNLIMITED
 from cached.transfer.transfer import SourceLimits, Transfer, TransferOptions
 
 CHUNK = 1 << 16
@@ -81,7 +82,7 @@ class Rig:
         sink: MemorySink,
         request: RangeRequest | Callable[[], RangeRequest],
         *,
-        limits: SourceLimits = SourceLimits(),  # noqa: B008
+        limits: SourceLimits = UNLIMITED,
     ) -> None:
         async def opener() -> RangeRequest:
             return request if isinstance(request, RangeRequest) else request()

@@ -285,3 +285,17 @@ async def test_a_head_that_drips_is_cut() -> None:
             with pytest.raises(SourceUnavailable, match="took too long over all"):
                 await rig.fetch(MemorySink(CHUNK), RangeRequest(f"http://127.0.0.1:{port}/"))
         await asyncio.gather(*filter(None, dripping))
+
+
+async def test_waiting_for_a_turn_is_no_failure_of_the_source(one: Origin) -> None:
+    """A file that stood in line for longer than `give_up_after` gets its full time all the same."""
+    one.files.put("/n.bin", DATA)
+    one.server.inject(Fault(path="/n.bin", times=1, status=500))
+    options = replace(QUICK, connections=1, bandwidth=len(DATA), give_up_after=0.5)
+    async with rigged(options) as rig:
+        first = asyncio.create_task(rig.fetch(MemorySink(len(DATA), len(DATA)), one.request))
+        await asyncio.sleep(0.1)
+        sink = MemorySink(len(DATA), len(DATA))
+        await rig.fetch(sink, RangeRequest(f"{one.server.endpoint}/n.bin"))
+        await first
+    assert sink.data == DATA
