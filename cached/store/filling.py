@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cached.core.chunks import chunk_size_for
 from cached.core.digest import Digest
-from cached.core.errors import Busy, CachedError, Corrupt
+from cached.core.errors import Busy, CachedError, Corrupt, NoSpace
 from cached.core.source import CrcKind
 from cached.core.tree import Tree
 from cached.kit.finish import finish
@@ -44,8 +44,10 @@ class Filling:
         """As Store.stage."""
         return await finish(self._stage(reservation, blob, size, crc))
 
-    async def commit(self, stage: Stage) -> None:
+    async def commit(self, reservation: Reservation, stage: Stage) -> None:
         """As Store.commit."""
+        if self._open.get(stage.blob) != (reservation, stage):
+            raise ValueError(f"the stage of blob {stage.blob} is not one that this reservation has open")
         await finish(self._commit(stage))
 
     async def publish(self, reservation: Reservation) -> Path:
@@ -71,9 +73,15 @@ class Filling:
         async with self._turns.hold(blob):
             if blob in self._open:  # left by a flight that failed
                 await self._put_away(blob, self._open[blob][1], keep=True)
-            stage = await parts.files.run(
-                Stage.open, parts.layout, blob, size, chunk_size=chunk_size_for(size), crc=crc
-            )
+            try:
+                stage = await parts.files.run(
+                    Stage.open, parts.layout, blob, size, chunk_size=chunk_size_for(size), crc=crc
+                )
+            except NoSpace as error:  # the disk knows nothing of holds
+                held = parts.state.ledger.held
+                raise NoSpace(
+                    error.message, needed=error.needed, free=error.free, held=held, hint=error.hint
+                ) from error
             self._open[blob] = reservation, stage
             parts.state.staged[blob] = stage.verified_bytes
             return stage

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _ROUNDS: Final = 2
 _SETTLE: Final = 1.0
 _SETTLE_STEP: Final = 0.02
+_TICK: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +88,25 @@ class Room:
         return removal.size
 
     async def trim(self) -> None:
-        """Bring what is here down to a capacity that was lowered, as far as holds permit."""
+        """Give back what capacity and min_free demand, as far as holds permit. Raises DiskFault, NoSpace.
+
+        Needed when the capacity was lowered, and whenever others fill the filesystem.
+        """
         state = self._parts.state
-        short = min(-state.ledger.free, state.ledger.evictable)
         async with self._parts.changing:
+            gap = await self._gap(0)
+            short = min(gap.short, state.ledger.evictable)
             if short > 0 and (plan := eviction.plan(state.ledger, short, frozenset())):
-                await finish(self._take_away(state.take_out(plan), Reason.CAPACITY))
-        if state.ledger.free < 0:
-            log.warning(
-                "the store holds more than its capacity, and what is held may not go",
-                extra={"bytes": -state.ledger.free},
-            )
+                await finish(self._take_away(state.take_out(plan), gap.reason))
+
+    async def run(self) -> None:
+        """Forever: trim."""
+        while True:
+            await asyncio.sleep(_TICK)
+            try:
+                await self.trim()
+            except CachedError as error:
+                log.error("cannot give room back", extra={"reason": str(error)})
 
     async def _make_room(self, tree: Tree) -> None:
         state = self._parts.state

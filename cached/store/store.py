@@ -146,8 +146,9 @@ class Store:
         self._lock.release()
 
     async def run(self) -> None:
-        """Forever: leases expire, blobs are scrubbed, touches from outside are noticed."""
+        """Forever: expire leases, give room back, read blobs again, notice hands from outside."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._room.run())
             group.create_task(self._leasing.run())
             group.create_task(self._scrub.run())
             group.create_task(self._watch.run())
@@ -224,8 +225,7 @@ class Store:
 
         Raises Corrupt, and then nothing is left of it; NoSpace, DiskFault. Cancelled, it still ends whole.
         """
-        del reservation
-        await self._filling.commit(stage)
+        await self._filling.commit(reservation, stage)
 
     async def publish(self, reservation: Reservation) -> Path:
         """All blobs are here: make the tree stand at its path, durably; it is warm when this returns.
@@ -358,8 +358,14 @@ class Store:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What an operator should know of the store, in sentences."""
-        fault = self._parts.index.fault
-        return tuple(filter(None, (fault and f"leases are not recorded: {fault}", self._watch.fault)))
+        found = []
+        if self._parts.state.ledger.free < 0:
+            found.append("what is held takes more than the capacity: unpin models or end their readers")
+        if self._parts.index.fault:
+            found.append(f"leases are not recorded: {self._parts.index.fault}")
+        if self._watch.fault:
+            found.append(self._watch.fault)
+        return tuple(found)
 
     @property
     def blob_count(self) -> int:

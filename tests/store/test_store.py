@@ -21,7 +21,17 @@ from cached.store.store import PinnedBy
 from cached.telemetry.metrics import Metrics
 
 from .disk import mounted, put, run, some_bytes
-from .house import MIB, assert_accounts_equal_the_disk, bring, bytes_on_disk, fill, store_at, tree_of
+from .house import (
+    MIB,
+    assert_accounts_equal_the_disk,
+    bring,
+    bytes_on_disk,
+    fill,
+    running,
+    store_at,
+    tree_of,
+    until,
+)
 
 SIZE = 300_000
 ROOM = footprint(SIZE)
@@ -162,7 +172,12 @@ class TestMakingRoom:
             await store.pin("a", PinnedBy.OPERATOR)
         async with store_at(tmp_path / "root", capacity=2 * ROOM) as store:
             assert [store.is_warm(tree.digest) for tree in brought] == [True, False, True]
+            assert not store.warnings
             assert_accounts_equal_the_disk(store)
+            await store.pin("c", PinnedBy.OPERATOR)
+        async with store_at(tmp_path / "root", capacity=ROOM) as store:
+            assert [store.is_warm(tree.digest) for tree in brought] == [True, False, True], "both are held"
+            assert "capacity" in store.warnings[0]
 
     async def test_others_may_fill_the_disk(self, tmp_path: Path) -> None:
         with mounted("tmpfs", tmp_path / "disk", 8) as disk:
@@ -180,6 +195,43 @@ class TestMakingRoom:
                 assert theirs.stat().st_size == 4 * MIB
                 theirs.unlink()
                 await bring(store, {"f": some_bytes(3 * MIB, 3)}, "newer")
+                assert_accounts_equal_the_disk(store)
+
+    async def test_what_others_need_is_given_back_unasked(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("cached.store.room._TICK", 0.02)
+        metrics = Metrics()
+        with mounted("tmpfs", tmp_path / "disk", 8) as disk:
+            async with store_at(disk / "root", min_free=2 * MIB, metrics=metrics) as store, running(store):
+                for number in range(4):
+                    await bring(store, {"f": some_bytes(MIB, number)}, f"model-{number}")
+                await store.pin("model-0", PinnedBy.OPERATOR)
+                (disk / "theirs").write_bytes(bytes(3 * MIB))
+                await until(lambda: store.space().filesystem_free >= 2 * MIB)
+                assert store.tree_count == 2
+                assert store.has_blob(blob(some_bytes(MIB, 0)))
+                (disk / "more").write_bytes(bytes(2 * MIB))
+                await until(lambda: store.tree_count == 1)
+                assert store.has_blob(blob(some_bytes(MIB, 0))), "pinned"
+                freed = metrics.registry.get_sample_value(
+                    "cached_evicted_bytes_total", {"reason": "min_free"}
+                )
+                assert freed == 3 * MIB
+                assert_accounts_equal_the_disk(store)
+
+    async def test_a_disk_that_others_filled_after_the_promise(self, tmp_path: Path) -> None:
+        with mounted("tmpfs", tmp_path / "disk", 8) as disk:
+            async with store_at(disk / "root") as store:
+                await bring(store, {"f": A}, "held")
+                await store.pin("held", PinnedBy.OPERATOR)
+                flight = await store.reserve(tree_of({"f": some_bytes(4 * MIB)}))
+                (disk / "theirs").write_bytes(bytes(6 * MIB))
+                with pytest.raises(NoSpace) as refused:
+                    await fill(store, flight, some_bytes(4 * MIB))
+                assert refused.value.held == ROOM
+                assert refused.value.free < 2 * MIB
+                await store.release(flight)
                 assert_accounts_equal_the_disk(store)
 
     async def test_promises_not_written_yet_count_against_the_disk(self, tmp_path: Path) -> None:
@@ -294,6 +346,23 @@ class TestAFlight:
             assert not store.missing(flight.tree)
             await store.publish(flight)
             await store.release(flight)
+            assert_accounts_equal_the_disk(store)
+
+    async def test_a_stage_of_another_is_not_committed(self, tmp_path: Path) -> None:
+        async with store_at(tmp_path / "root") as store:
+            one, two = [await store.reserve(tree_of({"f": A})) for _ in range(2)]
+            stage = await fill(store, one, A)
+            with pytest.raises(ValueError, match="not one that this reservation has open"):
+                await store.commit(two, stage)
+            await store.release(one)
+            await store.release(two)
+
+    async def test_empty_files_are_files(self, tmp_path: Path) -> None:
+        async with store_at(tmp_path / "root") as store:
+            await bring(store, {"empty": b"", "full": A})
+            assert_accounts_equal_the_disk(store)
+        async with store_at(tmp_path / "root") as store:
+            assert store.tree_count == 1
             assert_accounts_equal_the_disk(store)
 
     async def test_one_name_has_one_size(self, tmp_path: Path) -> None:
