@@ -89,7 +89,7 @@ class AsyncKeeper:
             await self._connection.release(lease.id)
         except CachedError as error:
             log.info(
-                "A lease could not be released; it expires by itself.",
+                "a lease could not be released; it expires by itself",
                 extra={"lease": lease.id, "reason": str(error)},
             )
             return False

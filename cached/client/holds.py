@@ -158,11 +158,11 @@ def tell(hold: Hold, verdict: Verdict | None, error: CachedError) -> None:
     about = {"ref": hold.ref, "tree": hold.grant.tree, "lease": hold.lease.id, "reason": str(error)}
     match verdict:
         case Verdict.RETRY:
-            log.info("A lease could not be renewed yet; trying on.", extra=about)
+            log.info("a lease could not be renewed yet; trying on", extra=about)
         case Verdict.REACQUIRE:
-            log.info("A lease has expired; acquiring the same tree again.", extra=about)
+            log.info("a lease has expired; acquiring the same tree again", extra=about)
         case Verdict.LOST:
-            log.error("A model is no longer held: its files may be evicted.", extra=about)
+            log.error("a model is no longer held: its files may be evicted", extra=about)
             if hold.on_lost:
                 try:
                     hold.on_lost()

@@ -109,7 +109,7 @@ class Keeper:
             self._connection.release(lease.id)
         except CachedError as error:
             log.info(
-                "A lease could not be released; it expires by itself.",
+                "a lease could not be released; it expires by itself",
                 extra={"lease": lease.id, "reason": str(error)},
             )
             return False

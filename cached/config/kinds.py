@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from cached.kit.units import parse_bytes, parse_seconds
 
@@ -38,7 +38,9 @@ _MODE = {"type": "string", "pattern": "^0?[0-7]{3}$", "examples": ["0660"]}
 
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(json_schema_extra=_SIZE)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(json_schema_extra=_TIME)]
-Mode = Annotated[int, BeforeValidator(_mode), Field(json_schema_extra=_MODE)]
+Mode = Annotated[
+    int, BeforeValidator(_mode), PlainSerializer(lambda mode: f"{mode:04o}"), Field(json_schema_extra=_MODE)
+]
 
 
 class Section(BaseModel):

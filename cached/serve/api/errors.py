@@ -64,7 +64,7 @@ def refusal(error: Exception, method: str) -> Refusal:
     if isinstance(cause, e.CachedError):
         return Refusal(status_of(type(cause)), detail_of(cause))
     reference = secrets.token_hex(4)
-    log.error("A call failed on a bug.", exc_info=error, extra={"method": method, "reference": reference})
+    log.error("a call failed on a bug", exc_info=error, extra={"method": method, "reference": reference})
     masked = ErrorDetail(
         reason="Internal",
         message=f"internal error, reference {reference}",

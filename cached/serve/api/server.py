@@ -103,7 +103,7 @@ class _Door:
             ) from error
         await self._server.start()
         self._socket.publish()
-        log.info("Listening.", extra={"socket": self._name})
+        log.info("listening", extra={"socket": self._name})
 
     async def set_serving(self, serving: bool) -> None:
         states = health_pb2.HealthCheckResponse
@@ -117,13 +117,13 @@ class _Door:
             # A health watch or a reflection stream never ends by itself, and nobody should wait for
             # one: the grace is for our own calls.
             if not await self._idle_within(grace):
-                log.warning("Calls are cut off at the end of the grace.", extra={"socket": self._name})
+                log.warning("calls are cut off at the end of the grace", extra={"socket": self._name})
             await asyncio.wait({stopping}, timeout=SETTLE_SECONDS)
             if not stopping.done():
                 await self._server.stop(None)
         # grpc may return before an aborted handler has ended, and the engine closes next.
         if not await self._idle_within(LEAVE_SECONDS):
-            log.error("A handler does not end.", extra={"socket": self._name})
+            log.error("a handler does not end", extra={"socket": self._name})
         self._socket.remove()
 
     async def _idle_within(self, seconds: float) -> bool:

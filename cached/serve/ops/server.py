@@ -67,7 +67,8 @@ class OpsServer:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return _plain(start, "405 Method Not Allowed", "only GET here\n")
         if path == "/metrics":
-            return self._metrics_app(environ, start)
+            answer: Iterable[bytes] = self._metrics_app(environ, start)
+            return answer
         if path == "/healthz":
             return _plain(start, "200 OK", "alive\n")
         if path == "/readyz":
