@@ -71,7 +71,7 @@ def test_a_model_that_is_gone_for_good_is_reported(daemon: Daemon, caplog: pytes
     assert model.lost
     assert "lost" in repr(model)
     assert [record.message for record in caplog.records] == [
-        "A model is no longer held: its files may be evicted."
+        "a model is no longer held: its files may be evicted"
     ]
 
 
