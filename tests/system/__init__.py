@@ -1,0 +1,1 @@
+"""The real daemon as a process of its own, against real servers and real filesystems."""
