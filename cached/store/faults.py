@@ -55,10 +55,3 @@ def free_bytes(where: Path) -> int:
             stat = os.statvfs(place)
             return stat.f_bavail * stat.f_frsize
     return 0
-
-
-def is_read_only(where: Path) -> bool:
-    """Whether the filesystem at `where` takes no writes; False also when it does not answer."""
-    with suppress(OSError):
-        return bool(os.statvfs(where).f_flag & os.ST_RDONLY)
-    return False

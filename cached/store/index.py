@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Final, TypeVar
 from cached.core.errors import CachedError, DiskFault, NoSpace
 from cached.kit.pool import Pool
 from cached.store import tables
-from cached.store.faults import free_bytes, is_read_only
+from cached.store.faults import disk_faults, free_bytes
 from cached.store.tables import Statement
 
 log = logging.getLogger(__name__)
@@ -129,11 +130,12 @@ def translated(error: sqlite3.Error, path: Path) -> CachedError:
             held=0,
             hint="free space on the filesystem of the data directory",
         )
-    if is_read_only(path.parent):
-        return DiskFault(
-            f"the index failed: {error}, since the filesystem is read-only",
-            hint="see dmesg for why, then repair and remount it",
-        )
+    try:
+        # SQLite keeps the disk's own word to itself; whoever touches the same directory hears it.
+        with disk_faults("writing the index", path):
+            os.utime(path.parent)
+    except CachedError as said:
+        return said
     return DiskFault(
         f"the index failed: {error}",
         hint="see dmesg for the disk's state; a damaged index is replaced at start",
