@@ -6,8 +6,8 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from urllib.parse import unquote, urlsplit
 
@@ -92,22 +92,31 @@ class Fetch:
             index = self._todo.popleft()
             await self._persist(partial(self._chunk, index))
 
-    async def _persist(self, attempt: Callable[[Stopwatch], Awaitable[bool]]) -> None:
+    async def _persist(self, attempt: Callable[[RangeRequest, Stopwatch], Awaitable[bool]]) -> None:
         """Attempt again until it is done, after what failed may have passed."""
         failures = itertools.count()
         done = False
         while not done:
             watch = Stopwatch(self._gear.clock)
             try:
-                done = await attempt(watch)
+                request = await self._opened.current()  # who opens counts his own errors
+                with self._counted():
+                    done = await attempt(request, watch)
             except Failed as failure:
                 await self._recover(failure, next(failures), watch)
-            except _OF_THE_SOURCE as error:
-                self._gear.metrics.source_errors.labels(self._origin, type(error).__name__).inc()
-                raise
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            yield
+        except Failed as failure:
+            self._gear.metrics.source_errors.labels(self._origin, failure.kind).inc()
+            raise
+        except _OF_THE_SOURCE as error:
+            self._gear.metrics.source_errors.labels(self._origin, type(error).__name__).inc()
+            raise
 
     async def _recover(self, failure: Failed, failures: int, watch: Stopwatch) -> None:
-        self._gear.metrics.source_errors.labels(self._origin, failure.kind).inc()
         delay = self._patience.wait(failure, failures, watch.began, watch.now())
         log.debug(
             "a chunk is asked for again",
@@ -118,10 +127,9 @@ class Fetch:
             self._gear.gate.pause(self._opened.host, failure.after)
         await asyncio.sleep(delay)
 
-    async def _chunk(self, index: int, watch: Stopwatch) -> bool:
+    async def _chunk(self, index: int, request: RangeRequest, watch: Stopwatch) -> bool:
         """Fetch chunk `index`; False when it has to be tried again at once."""
         offset, length = chunk_span(index, self._sink.size, self._sink.chunk_size)
-        request = await self._opened.current()
         wanted = Wanted(self._label, offset, length, self._sink.size, request.etag)
         async with self._gear.turn(self._line, length, self._opened.host) as buffer:
             watch.start()
@@ -145,11 +153,10 @@ class Fetch:
         async with exchange(gear, request, wanted, wanted.length, get) as (_, verdict):
             return verdict
 
-    async def _whole(self, watch: Stopwatch) -> bool:
+    async def _whole(self, request: RangeRequest, watch: Stopwatch) -> bool:
         """Fetch what is missing out of one body with all chunks in order; False as for `_chunk`."""
         gear, size = self._gear, self._sink.size
         needed = set(await self._missing())
-        request = await self._opened.current()
         wanted = Wanted(self._label, 0, size, size, request.etag, ranged=False)
         channel: Channel | None = None
         async with AsyncExitStack() as kept:

@@ -287,6 +287,19 @@ async def test_a_head_that_drips_is_cut() -> None:
         await asyncio.gather(*filter(None, dripping))
 
 
+async def test_progress_buys_time(one: Origin) -> None:
+    """Failures for longer than `give_up_after` do no harm as long as chunks arrive in between."""
+    for skip in range(1, 13):
+        one.server.inject(Fault(skip=skip, status=500))
+    options = replace(QUICK, connections=1, bandwidth=2 * len(DATA), give_up_after=0.5)
+    sink = MemorySink(len(DATA))
+    async with rigged(options) as rig:
+        began = time.monotonic()
+        await rig.fetch(sink, one.request)
+        assert time.monotonic() - began > options.give_up_after
+    assert sink.data == DATA
+
+
 async def test_waiting_for_a_turn_is_no_failure_of_the_source(one: Origin) -> None:
     """A file that stood in line for longer than `give_up_after` gets its full time all the same."""
     one.files.put("/n.bin", DATA)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import replace
 
 import pytest
 
 from cached.core.source import RangeRequest
 from tests.servers.faulty import FaultyServer
 from tests.servers.upstream import Files
-from tests.transfer.rig import CHUNK, MemorySink, rigged, some_bytes
+from tests.transfer.rig import CHUNK, QUICK, MemorySink, rigged, some_bytes
 
 DATA = some_bytes(20 * CHUNK + 123)
 
@@ -23,6 +24,19 @@ async def test_every_size_arrives_whole(origin: FaultyServer, files: Files, size
         await rig.fetch(sink, RangeRequest(f"{origin.endpoint}/m.bin", etag=etag))
         assert rig.received == size
     assert sink.data == DATA[:size]
+
+
+async def test_a_short_chunk_after_long_ones_on_the_same_connection(
+    origin: FaultyServer, files: Files
+) -> None:
+    """Long chunks are received by a low-water mark that a short one would never reach."""
+    data = some_bytes((8 << 20) + 100)
+    files.put("/m.bin", data)
+    sink = MemorySink(len(data), 4 << 20)
+    async with rigged(replace(QUICK, connections=1)) as rig:
+        await rig.fetch(sink, RangeRequest(f"{origin.endpoint}/m.bin"))
+        assert rig.errors() == {}
+    assert sink.data == data
 
 
 async def test_only_missing_chunks_are_asked_for(origin: FaultyServer, files: Files) -> None:

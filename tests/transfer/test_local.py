@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from cached.core.errors import Denied, NotFound, SourceChanged
 from cached.core.source import RangeRequest
 from cached.kit.filepin import file_pin
-from tests.transfer.rig import CHUNK, MemorySink, rigged, some_bytes
+from tests.transfer.rig import CHUNK, QUICK, MemorySink, rigged, some_bytes
 
 DATA = some_bytes(12 * CHUNK + 1)
 
@@ -54,7 +55,7 @@ async def test_a_file_that_changes_in_between_is_never_mixed(model: Path, change
     assert callable(change)
     sink = MemorySink(len(DATA))
     sink.before = lambda index: change(model) if index == 3 else None
-    async with rigged() as rig:
+    async with rigged(replace(QUICK, connections=1)) as rig:
         with pytest.raises(SourceChanged, match="changed while it was fetched"):
             await rig.fetch(sink, request_for(model))
     for index in sink.order:

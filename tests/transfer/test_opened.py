@@ -128,6 +128,7 @@ async def test_an_opener_whose_source_is_down_is_asked_again(origin: FaultyServe
     sink = MemorySink(len(DATA))
     async with rigged() as rig:
         await rig.fetch(sink, opener)
+        assert rig.errors() == {}, "the source has counted them already"
     assert sink.data == DATA
 
     def never() -> RangeRequest:
