@@ -6,6 +6,8 @@ import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
 
 from cached import __version__
 from cached.config import settings as config
@@ -55,7 +57,7 @@ async def open_house(settings: Settings) -> AsyncGenerator[House, None]:
             "s3": S3Source(
                 metrics, _s3_options(s3), {n: _s3_options(b) for n, b in s3.buckets.items()}, clock
             ),
-            "file": FileSource(metrics, file.roots),
+            "file": FileSource(metrics, file.roots, _fences(settings.allowed_prefixes)),
         }
         limits = {"s3": _limits(s3.limits), "file": _limits(file.limits)}
         transfer = Transfer(_transfer_options(settings.transfer), metrics, clock, rng)
@@ -80,6 +82,11 @@ async def open_house(settings: Settings) -> AsyncGenerator[House, None]:
                 await source.close()
     finally:
         await store.close()
+
+
+def _fences(prefixes: tuple[str, ...]) -> list[Path]:
+    """The directories below which any file:// source may be asked for."""
+    return [Path(unquote(p.removeprefix("file://"))) for p in prefixes if p.startswith("file:///")]
 
 
 def _s3_options(bucket: config.S3Bucket) -> S3Options:

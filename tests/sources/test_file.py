@@ -20,11 +20,11 @@ from tests.sources.contract import ManyFilesContract, Place, SourceContract, cou
 class Directory:
     hostile = ("line\nbreak", "back\\slash", "\x01", os.fsdecode(b"not-utf8-\xff"))
 
-    def __init__(self, path: Path, roots: tuple[Path, ...] = ()) -> None:
+    def __init__(self, path: Path, roots: tuple[Path, ...] = (), fences: tuple[Path, ...] = ()) -> None:
         path.mkdir()
         self.path = path
         self.metrics = Metrics()
-        self.source = FileSource(self.metrics, roots)
+        self.source = FileSource(self.metrics, roots, fences)
         self.uri = path.as_uri()
 
     def put(self, path: str, data: bytes) -> None:
@@ -121,6 +121,27 @@ async def test_outside_the_roots_nothing_is_read(tmp_path: Path) -> None:
     for uri in ((tmp_path / "secret").as_uri(), place.uri + "/out/secret", "file:///etc"):
         with pytest.raises(Denied):
             await place.source.list(uri, Selection())
+    await place.source.close()
+
+
+async def test_below_a_fence_links_lead_to_nothing_outside(tmp_path: Path) -> None:
+    """Pods may name what they like there, and may well be able to make links there, too."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "open").symlink_to("disk", target_is_directory=True)
+    place = Directory(tmp_path / "disk" / "models", fences=(tmp_path / "open" / "models",))
+    place.put("v1/a.bin", b"yes")
+    (place.path / "latest").symlink_to("v1")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "a.bin").write_bytes(b"no")
+    (place.path / "out").symlink_to(tmp_path / "secret")
+    (place.path / "out.bin").symlink_to(tmp_path / "secret" / "a.bin")
+    named = (tmp_path / "open" / "models").as_uri()
+    assert len(await place.source.list(f"{named}/latest", Selection())) == 1
+    for uri in (f"{named}/out", f"{named}/out/a.bin", f"{named}/out.bin"):
+        with pytest.raises(Denied):
+            await place.source.list(uri, Selection())
+    elsewhere = (tmp_path / "secret").as_uri()
+    assert len(await place.source.list(elsewhere, Selection())) == 1, "a catalog may name it"
     await place.source.close()
 
 

@@ -40,20 +40,30 @@ class FileSource:
     there are any, else the directory that the URI names. So a snapshot of a Hugging Face cache, whose
     links lead to a `blobs` directory beside it, wants a directory around both as a root. With roots,
     nothing outside of them is read at all. A file is pinned by `file_pin`, and named where it really is.
+
+    fences: directories below which pods may name what they like; without roots, a link there leads to
+    nothing outside. Else whoever may write there could have this process read any file of the node.
     """
 
     scheme: Final = "file"
 
-    def __init__(self, metrics: Metrics, roots: Sequence[Path] = (), patience: float = 60.0) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        roots: Sequence[Path] = (),
+        fences: Sequence[Path] = (),
+        patience: float = 60.0,
+    ) -> None:
         """patience: seconds after which a filesystem that does not answer counts as unavailable."""
         self._metrics = metrics
         self._roots = tuple(roots)
+        self._fences = tuple(fences)
         self._patience = patience
         self._pool = Pool("file", _WORKERS)
 
     async def list(self, uri: str, selection: Selection) -> list[SourceFile]:
         """See Source.list, and Walk.files for what is refused."""
-        files = await self._run(uri, lambda: list(Walk(self._roots, uri, selection).files()))
+        files = await self._run(uri, lambda: list(Walk(self._roots, self._fences, uri, selection).files()))
         if not files:
             with counted_errors(self._metrics, self.scheme):
                 raise NotFound(f"no file of {uri} is selected", hint="check the path, include and exclude")

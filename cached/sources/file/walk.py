@@ -17,11 +17,12 @@ from cached.sources.file.uri import path_of, uri_of
 class Walk:
     """One listing of what `uri` names. Blocks, and lets OSError through.
 
-    Bounds are `roots`, or the directory itself where there are none. Each directory is entered once, by
-    whatever name, so that no knot of links makes the listing longer than the disk is.
+    Bounds are `roots`, or the directory itself where there are none; what is named below one of `fences`
+    must then really lie below it. Each directory is entered once, by whatever name, so that no knot of
+    links makes the listing longer than the disk is.
     """
 
-    def __init__(self, roots: Sequence[Path], uri: str, selection: Selection) -> None:
+    def __init__(self, roots: Sequence[Path], fences: Sequence[Path], uri: str, selection: Selection) -> None:
         """Raises Denied for a URI out of bounds."""
         self._uri = uri
         self._selection = selection
@@ -29,7 +30,8 @@ class Walk:
         self._top = os.path.realpath(self._named, strict=True)
         self._bounds = [os.path.realpath(root) for root in roots] or [self._top]
         self._entered: set[tuple[int, int]] = set()
-        if not self._within(self._top):
+        near = [os.path.realpath(fence) for fence in fences if Path(self._named).is_relative_to(fence)]
+        if not (self._within(self._top) if roots or not near else _below(near, self._top)):
             raise Denied(f"{uri} is outside the directories that may be read", hint="see sources.file.roots")
 
     def files(self) -> Iterator[SourceFile]:
@@ -79,7 +81,7 @@ class Walk:
         return real
 
     def _within(self, real: str) -> bool:
-        return any(os.path.commonpath((bound, real)) == bound for bound in self._bounds)
+        return _below(self._bounds, real)
 
     def _file(self, path: str, real: str) -> SourceFile:
         status = os.stat(real, follow_symlinks=False)
@@ -87,3 +89,7 @@ class Walk:
             raise InvalidRequest(f"{path!r} of {self._uri} is no regular file", hint="exclude it")
         uri, pin = uri_of(real), file_pin(status)
         return SourceFile(path, status.st_size, uri, pin, Digest.of_origin(uri, pin, status.st_size))
+
+
+def _below(bounds: Sequence[str], real: str) -> bool:
+    return any(os.path.commonpath((bound, real)) == bound for bound in bounds)
