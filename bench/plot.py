@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.stats import median
+from bench.stats import median, percentile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,7 @@ _STYLE: Any = {
     "svg.hashsalt": "cached",
     "figure.constrained_layout.use": True,
 }
+_SHOWN = 99.5  # percent; the rest is in the raw data
 OURS, THEIRS, LIMIT = "#1f77b4", "#b0b7c0", "#e8b04a"
 
 
@@ -63,6 +64,7 @@ def distribution(axes: Axes, title: str, unit: str, values: Mapping[str, Sequenc
         shares = [(place + 1) / len(ordered) for place in range(len(ordered))]
         axes.plot(ordered, shares, label=label, linewidth=1.4)
     axes.set_xscale("log")
+    axes.set_xlim(right=max(percentile(each, _SHOWN) for each in values.values()))
     axes.set_ylim(0, 1.02)
     axes.set_xlabel(unit)
     axes.set_ylabel("share of calls")
@@ -77,6 +79,7 @@ def growing(axes: Axes, title: str, unit: str, sizes: Sequence[int], costs: Sequ
     bound = [costs[-1] * size * math.log(size) / last for size in sizes]
     axes.loglog(sizes, costs, "o-", color=OURS, label="measured")
     axes.loglog(sizes, bound, "--", color=LIMIT, label="n log n")
+    axes.set_ylim(bottom=min(costs) / 3)
     axes.set_title(title)
     axes.set_xlabel("blobs")
     axes.set_ylabel(unit)

@@ -44,9 +44,9 @@ def write(report: Report, points: Sequence[Point]) -> tuple[str, list[Wanted]]:
         *(Wanted(f"growth of {name}", "<= that of n log n", _exponent(each)) for name, each in grown.items()),
     ]
     with plot.panels(report.path(".svg"), 1, 3, 3.4, 3.0) as [left, middle, right]:
-        plot.growing(left, "start, beyond an empty store", "s", sizes, costs["start"])
-        plot.growing(middle, "memory, beyond an empty store", "bytes", sizes, costs["memory"])
-        plot.growing(right, "an eviction decision", "s", sizes, decisions)
+        plot.growing(left, "start", "s", sizes, [median(point.start) for point in filled])
+        plot.growing(middle, "memory", "MiB", sizes, [median(point.rss) / MIB for point in filled])
+        plot.growing(right, "an eviction decision", "µs", sizes, [1e6 * each for each in decisions])
     text = report.write(
         {"sizes": sizes, "starts": len(empty.start)},
         [asdict(point) for point in points],
