@@ -63,7 +63,7 @@ class Room:
         total = sum(map(footprint, tree.blobs.values()))
         if total > ledger.capacity:
             raise TooLarge(
-                f"tree {tree.digest} takes {show_bytes(total)}, more than the whole cache may"
+                f"{self._called(tree.digest)} takes {show_bytes(total)}, more than the whole cache may"
                 f" ({show_bytes(ledger.capacity)})",
                 hint="raise the capacity, or exclude files that are not needed",
             )
@@ -80,7 +80,7 @@ class Room:
                 raise NotFound(f"tree {tree} is not on this node")
             if holds := state.holds.explain(tree):
                 raise InUse(
-                    f"tree {tree} is held by {holds}",
+                    f"{self._called(tree)} is held by {holds}",
                     hint="have its readers end, or unpin it, then try again",
                 )
             removal = state.take_out(Plan((), (tree,), 0))
@@ -189,13 +189,18 @@ class Room:
             *(tables.drop_blob(name) for name in gone),
         )
 
+    def _called(self, tree: Digest) -> str:
+        """What people call a tree: a ref that resolved to it."""
+        refs = self._parts.state.refs_of(tree)
+        return f"{refs[0]} (tree {tree.short})" if refs else f"tree {tree}"
+
     def _no_space(self, tree: Tree, needed: int, keep: Iterable[Digest], gap: Gap) -> NoSpace:
         ledger = self._parts.state.ledger
         may_go = eviction.evictable(ledger, keep)
         whose = "capacity" if gap.reason is Reason.CAPACITY else "filesystem, less min_free,"
         promised = ledger.reserved - ledger.dormant
         return NoSpace(
-            f"no room for tree {tree.digest}: it needs {show_bytes(needed)} more; the {whose} has"
+            f"no room for {self._called(tree.digest)}: it needs {show_bytes(needed)} more; the {whose} has"
             f" {show_bytes(max(gap.room, 0))} left, {show_bytes(may_go)} could be evicted,"
             f" {show_bytes(ledger.held)} are held and {show_bytes(promised)} promised",
             needed=needed,
