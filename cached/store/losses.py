@@ -85,12 +85,12 @@ class Losses:
         async with self._parts.changing:
             if state.ledger.entries.get(blob) is not entry or not state.ledger.has(blob):
                 return None
-            hit = state.trees_with(blob)
+            hit, refs = state.trees_with(blob), state.refs_with(blob)
             for tree in hit:
                 state.unpublish(tree)
             state.ledger.lose(blob)
             await finish(self._put_away(hit, blob, reason, why))
-        return tuple(sorted(ref for tree in hit for ref in state.refs_of(tree)))
+        return refs
 
     async def tree(self, tree: Digest, why: str) -> None:
         """The directory of a published tree is not what it should be."""

@@ -78,6 +78,15 @@ class State:
     def refs_of(self, tree: Digest) -> tuple[str, ...]:
         return tuple(sorted(ref for ref, record in self.refs.items() if record.tree == tree))
 
+    def refs_with(self, blob: Digest) -> tuple[str, ...]:
+        """The refs whose trees hold `blob`, warm or not. Looks through all of them: for rare events."""
+        found = set()
+        for tree, known in self.known.items():
+            share = self.ledger.trees.get(tree)
+            if blob in (share.blobs if share else unpack(known.listing).blobs):
+                found.add(tree)
+        return tuple(sorted(ref for ref, record in self.refs.items() if record.tree in found))
+
     def trees_with(self, blob: Digest) -> list[Digest]:
         """The published trees that hold `blob`. Looks through all of them: for rare events."""
         return [tree for tree, share in self.ledger.trees.items() if blob in share.blobs]

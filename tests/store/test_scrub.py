@@ -76,6 +76,14 @@ class TestVerify:
             await bring(store, {"a": A, "b": B}, "one")
             assert_accounts_equal_the_disk(store)
 
+    async def test_two_wrong_blobs_of_one_tree_both_name_its_ref(self, tmp_path: Path) -> None:
+        async with store_at(tmp_path / "root") as store:
+            tree = await bring(store, {"a": A, "b": B, "c": C})
+            rot(store, A)
+            rot(store, B)
+            found = [finding async for report in store.verify(tree.digest) for finding in report.corrupt]
+            assert sorted(found) == sorted((Digest.sha256(data), ("model",)) for data in (A, B))
+
     async def test_one_tree_is_read_alone(self, tmp_path: Path) -> None:
         async with store_at(tmp_path / "root") as store:
             one = await bring(store, {"a": A}, "one")
