@@ -81,6 +81,8 @@ async def test_connections_are_kept_and_bounded(origin: FaultyServer, files: Fil
         for _ in range(3):
             await rig.fetch(MemorySink(len(DATA)), RangeRequest(f"{origin.endpoint}/m.bin"))
         assert 1 <= dialled <= rig.options.connections
+        elsewhere = origin.endpoint.replace("127.0.0.1", "localhost")
+        await rig.fetch(MemorySink(len(DATA)), RangeRequest(f"{elsewhere}/m.bin"))
         assert len(connections._idle) <= rig.options.connections
 
 

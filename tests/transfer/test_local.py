@@ -11,6 +11,8 @@ import pytest
 from cached.core.errors import Denied, NotFound, SourceChanged
 from cached.core.source import RangeRequest
 from cached.kit.filepin import file_pin
+from cached.transfer.answer import Wanted
+from cached.transfer.part import FileReader
 from tests.transfer.rig import CHUNK, QUICK, MemorySink, rigged, some_bytes
 
 DATA = some_bytes(12 * CHUNK + 1)
@@ -60,6 +62,23 @@ async def test_a_file_that_changes_in_between_is_never_mixed(model: Path, change
             await rig.fetch(sink, request_for(model))
     for index in sink.order:
         assert sink.data[index * CHUNK :][:CHUNK] == DATA[index * CHUNK :][:CHUNK]
+
+
+async def test_a_file_that_changes_while_it_is_read_is_not_taken(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = FileReader._read
+
+    def read_while_it_changes(self: FileReader, fd: int, wanted: Wanted, view: memoryview) -> None:
+        read(self, fd, wanted, view)
+        rewrite(model)
+
+    monkeypatch.setattr(FileReader, "_read", read_while_it_changes)
+    sink = MemorySink(len(DATA))
+    async with rigged() as rig:
+        with pytest.raises(SourceChanged):
+            await rig.fetch(sink, request_for(model))
+    assert sink.order == []
 
 
 async def test_a_file_that_is_gone(model: Path) -> None:
