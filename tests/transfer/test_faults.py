@@ -110,7 +110,7 @@ async def test_what_does_not_pass_ends_the_fetch_and_says_why(
         began = time.monotonic()
         with pytest.raises(error) as raised:
             await rig.fetch(MemorySink(len(DATA)), one.request)
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 5.0
     assert "s3://b/m.bin" in str(raised.value)
     assert says in str(raised.value)
     assert "secret" not in str(raised.value)
@@ -134,7 +134,7 @@ async def test_retry_after_holds_for_all_fetches_of_the_host(one: Origin) -> Non
         await asyncio.sleep(0.1)
         other = replace(one.request, url=f"{one.server.endpoint}/n.bin", etag="")
         await rig.fetch(MemorySink(len(DATA)), other)
-        assert 1.0 <= time.monotonic() - began < 2.0
+        assert 1.0 <= time.monotonic() - began < 4.0
 
 
 async def test_retry_after_may_be_a_date(one: Origin) -> None:
@@ -174,11 +174,11 @@ async def test_an_error_of_one_fetch_is_no_other_ones(one: Origin) -> None:
 async def test_the_first_hard_error_stops_the_rest_of_the_fetch(one: Origin) -> None:
     one.server.inject(Fault(times=None, covering=0, status=403))
     one.server.inject(Fault(times=None, stall=10))
-    async with rigged() as rig:
+    async with rigged(replace(QUICK, stall_timeout=30.0)) as rig:
         began = time.monotonic()
         with pytest.raises(Denied):
             await rig.fetch(MemorySink(len(DATA)), one.request)
-        assert time.monotonic() - began < 0.4, "it waited for lanes that stall"
+        assert time.monotonic() - began < 2.0, "it waited for lanes that stall"
     assert len(one.server.requests()) <= QUICK.connections
 
 

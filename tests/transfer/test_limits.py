@@ -35,7 +35,7 @@ async def test_bandwidth_is_kept_to_and_used(origin: FaultyServer, files: Files,
         began = time.monotonic()
         await rig.fetch(MemorySink(len(DATA)), RangeRequest(f"{origin.endpoint}/m.bin"), limits=limits)
         took = time.monotonic() - began
-    assert 39 / 40 <= took < 1.3
+    assert 39 / 40 <= took < 2.0
 
 
 async def test_two_fetches_share_one_bandwidth(origin: FaultyServer, files: Files) -> None:
@@ -50,7 +50,7 @@ async def test_two_fetches_share_one_bandwidth(origin: FaultyServer, files: File
             ends.append(time.monotonic() - began)
 
         await asyncio.gather(fetch("/m.bin"), fetch("/n.bin"))
-    assert 0.9 <= ends[0] <= ends[1] < 1.3
+    assert 0.9 <= ends[0] <= ends[1] < 2.0
 
 
 async def test_a_source_gets_no_more_connections_than_it_may(files: Files) -> None:

@@ -83,7 +83,7 @@ async def test_a_cancel_ends_a_stalled_body_under_tls(origin: FaultyServer, file
         task = asyncio.create_task(rig.fetch(MemorySink(len(DATA)), RangeRequest(url)))
         await asyncio.sleep(0.3)
         task.cancel()
-        await asyncio.wait({task}, timeout=0.5)
+        await asyncio.wait({task}, timeout=1.0)
         assert task.cancelled()
 
 
