@@ -99,6 +99,18 @@ async def test_a_failed_batch_does_nothing_and_behind_is_tried_again(layout: Lay
         assert pins(index) == {"a"}
 
 
+async def test_what_is_tried_again_does_not_replace_later_words(layout: Layout) -> None:
+    async with index_at(layout) as index:
+        index.later(("pin", "it"), tables.put_pin("earlier"))
+        failing = asyncio.ensure_future(index.commit(("INSERT INTO nowhere VALUES (1)", ())))
+        await asyncio.sleep(0)
+        index.later(("pin", "it"), tables.put_pin("later"))
+        await asyncio.wait({failing})
+        assert failing.exception()
+        await until(lambda: not index.fault)
+        assert pins(index) == {"later"}
+
+
 async def test_a_full_disk(tmp_path: Path) -> None:
     with mounted("tmpfs", tmp_path / "disk", 2) as disk:
         layout = new_layout(disk / "root")

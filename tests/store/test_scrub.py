@@ -12,6 +12,7 @@ from cached.core.digest import Digest
 from cached.core.errors import Busy, NotFound
 from cached.store.layout import Layout
 from cached.store.ledger import footprint
+from cached.store.losses import Finding
 from cached.store.pace import Pace, Stopped
 from cached.store.store import Store
 from cached.telemetry.metrics import Metrics
@@ -141,6 +142,25 @@ class TestVerify:
             await store.commit(flight, await fill(store, flight, A))
             await store.publish(flight)
             await store.release(flight)
+            assert_accounts_equal_the_disk(store)
+
+    async def test_a_slow_reader_of_old_bytes_does_not_take_new_ones_away(self, tmp_path: Path) -> None:
+        data = some_bytes(3 * MIB)
+        async with store_at(tmp_path / "root") as store:
+            tree = await bring(store, {"a": data})
+            rot(store, data)
+            slow = asyncio.ensure_future(store._losses.examine(Digest.sha256(data), Pace(4 * MIB)))
+            await asyncio.sleep(0.05)
+            async for _ in store.verify(None):
+                pass
+            assert not store.is_warm(tree.digest)
+            flight = await store.reserve(tree)  # as a flight that waits for the blob does
+            await store.commit(flight, await fill(store, flight, data))
+            await store.publish(flight)
+            await store.release(flight)
+            assert not slow.done()
+            assert (await slow).finding is Finding.GONE
+            assert store.is_warm(tree.digest)
             assert_accounts_equal_the_disk(store)
 
 
