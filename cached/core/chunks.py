@@ -6,7 +6,7 @@ from typing import Final
 
 MIN_CHUNK: Final = 1 << 20
 MAX_CHUNK: Final = 8 << 20
-_WANTED_CHUNKS: Final = 128
+_WANTED_CHUNKS: Final = 32
 
 
 def chunk_size_for(size: int) -> int:

@@ -12,7 +12,8 @@ from cached.core.digest import SHA256
 from cached.core.sink import Buffer
 from cached.store.whole import Reread
 
-_NEAR: Final = 32  # chunks ahead of the frontier for which hashing is waited for
+_NEAR: Final = 32  # chunks ahead of the frontier that wait for it
+_STILL: Final = 0.05  # seconds without a move of the frontier after which nobody waits for it
 _SHARE: Final = 4  # chunks of others that a caller hashes beyond his own
 
 
@@ -32,9 +33,9 @@ class Frontier:
     """Implements `WholeCheck`. The frontier is the first chunk that is not hashed yet.
 
     One thread at a time hashes. A chunk ahead of the frontier waits in its buffer when the pool can spare
-    that. If it cannot, then either only hashing is behind, and the caller waits for it: SHA-256 is slower
-    than many a network, and reading again would be slower still. Or chunks are missing before this one, and
-    it is read from disk when its turn comes.
+    that. If it cannot, the caller waits with it as long as the frontier is near and moves: SHA-256 is slower
+    than many a network, and reading again would be slower still, so much that the frontier would never catch
+    up. A chunk far ahead, or before which another is long in coming, is read from disk when its turn comes.
     """
 
     def __init__(self, count: int, reread: Reread, on_disk: Iterable[int] = ()) -> None:
@@ -54,12 +55,13 @@ class Frontier:
                 own = index
             elif buffer.try_retain():
                 self._here[index] = _Waiting(buffer, retained=True)
-            elif self._only_hashing_is_behind(index):
+            elif index - self._next <= _NEAR:
                 own = index
             else:
                 self._here[index] = None
             if own is not None:
                 self._here[own] = _Waiting(buffer, retained=False)
+            self._turn.notify_all()
         self._advance(own)
 
     def finish(self) -> str:
@@ -73,11 +75,6 @@ class Frontier:
             if waiting is not None:
                 waiting.let_go()
 
-    def _only_hashing_is_behind(self, index: int) -> bool:
-        return index - self._next <= _NEAR and all(
-            before in self._here for before in range(self._next, index)
-        )
-
     def _advance(self, own: int | None) -> None:
         """Hash what is here, unless another thread does; return when `own` is hashed.
 
@@ -86,8 +83,7 @@ class Frontier:
         share = _SHARE
         while True:
             with self._turn:
-                self._turn.wait_for(lambda: not self._busy or own is None or self._next > own)
-                due = own is not None and self._next <= own
+                due = own is not None and self._awaited(own)
                 if self._busy or self._next not in self._here or not (due or share):
                     return
                 self._busy = True
@@ -107,6 +103,15 @@ class Frontier:
                 self._busy = False
                 self._turn.notify_all()
             share -= not due
+
+    def _awaited(self, own: int) -> bool:
+        """Wait until something can be hashed while `own` is not; False once it is, or is left to the disk."""
+        while self._next <= own and (self._busy or self._next not in self._here):
+            before = self._next
+            if not self._turn.wait(_STILL) and before == self._next and not self._busy:
+                self._here[own] = None
+                return False
+        return self._next <= own
 
     def _hash(self, index: int, waiting: _Waiting | None) -> None:
         if waiting is not None:

@@ -110,19 +110,30 @@ def start(work: Callable[..., None], *args: object) -> threading.Thread:
     return thread
 
 
-def test_who_comes_while_another_hashes_leaves_his_chunk_and_goes() -> None:
-    disk, pool = SlowDisk(some_bytes(6 * CHUNK)), Pool(spare=1)
-    frontier = Frontier(6, disk.reread, on_disk=[1])
-    first = start(disk.offer, frontier, pool, 0)
-    assert disk.reading.wait(10)
-    for index in (3, 5, 4):  # 3 is retained; 2 is missing, so nobody waits for it
+def test_when_a_chunk_is_long_in_coming_nobody_waits_for_ever() -> None:
+    disk, pool = Disk(some_bytes(6 * CHUNK)), Pool(spare=1)
+    frontier = Frontier(6, disk.reread)
+    for index in (0, 3, 5, 4):  # 3 is retained; 1 and 2 are missing
         disk.offer(frontier, pool, index)
-    disk.go_on.set()
-    first.join(10)
     assert pool.held == 1
+    assert not disk.reads
+    disk.offer(frontier, pool, 1)
     disk.offer(frontier, pool, 2)
-    assert disk.reads == [1, 4, 5]
+    assert frontier.finish() == disk.expected
+    assert disk.reads == [4, 5]
     assert pool.held == 0
+
+
+def test_a_chunk_that_comes_soon_is_waited_for() -> None:
+    disk, pool = Disk(some_bytes(3 * CHUNK)), Pool()
+    frontier = Frontier(3, disk.reread)
+    later = [start(disk.offer, frontier, pool, index) for index in (2, 1)]
+    while len(frontier._here) < 2:
+        time.sleep(0.001)
+    disk.offer(frontier, pool, 0)
+    for thread in later:
+        thread.join(10)
+    assert not disk.reads
     assert frontier.finish() == disk.expected
 
 
