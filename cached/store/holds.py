@@ -41,9 +41,9 @@ class Holds:
         """What holds `tree`, for people; empty when nothing does."""
         found = []
         if ids := self._leased.get(tree):
-            holders = sorted({self.leases[one].holder for one in ids})
+            holders = sorted({self.leases[one].holder or "somebody" for one in ids})
             more = ", ..." if len(holders) > _SHOWN_HOLDERS else ""
-            found.append(f"{len(ids)} leases ({', '.join(holders[:_SHOWN_HOLDERS])}{more})")
+            found.append(f"leases of {', '.join(holders[:_SHOWN_HOLDERS])}{more}")
         found += [
             f"the {by.value}'s pin on {ref}"
             for ref, target in self._targets.items()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
+from typing import Final
 
 from cached.core.digest import Digest
 from cached.core.errors import DiskFault
 from cached.kit.finish import finish
 from cached.store import blobs, tables, trees
 from cached.store.audit import read_and_check
+from cached.store.faults import disk_faults
 from cached.store.layout import Layout
 from cached.store.ledger import Entry, Kind
 from cached.store.pace import Pace
@@ -20,6 +22,8 @@ from cached.store.parts import Parts
 from cached.store.records import Reason
 
 log = logging.getLogger(__name__)
+
+_UNREADABLE: Final = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA})
 
 
 class Finding(Enum):
@@ -51,7 +55,8 @@ class Losses:
     async def examine(self, blob: Digest, pace: Pace) -> Examined:
         """Read a blob again, and put it into quarantine if any chunk is wrong or cannot be read.
 
-        Raises DiskFault when a wrong blob cannot be put away; its trees are unpublished all the same.
+        Raises DiskFault when something else keeps it from being read, or a wrong blob from being put away;
+        of a wrong one the trees are unpublished all the same.
         """
         parts = self._parts
         entry = parts.state.ledger.entries.get(blob)
@@ -70,6 +75,8 @@ class Losses:
             )
             why = f"{len(wrong)} of its chunks are wrong on disk"
         except DiskFault as error:
+            if getattr(error.__cause__, "errno", None) not in _UNREADABLE:
+                raise
             wrong, why = [0], str(error)
         if not wrong:
             return Examined(Finding.OK)
@@ -115,16 +122,21 @@ class Losses:
             )
         finally:
             try:
-                where = await parts.changes.run(_take_off, parts.layout, hit, blob)
-                if where is not None:
-                    parts.state.ledger.add(where.name, where.stat().st_size, Kind.QUARANTINED)
+                kept = await parts.changes.run(_take_off, parts.layout, hit, blob)
+                if kept is not None:
+                    parts.state.ledger.add(*kept, Kind.QUARANTINED)
             finally:
                 for tree in hit:
                     if self.on_lost is not None:
                         self.on_lost(tree, why)
 
 
-def _take_off(layout: Layout, hit: Iterable[Digest], blob: Digest | None) -> Path | None:
+def _take_off(layout: Layout, hit: Iterable[Digest], blob: Digest | None) -> tuple[str, int] | None:
+    """Unpublish trees and quarantine a blob; returns its name and size there, if there was one."""
     for tree in hit:
         trees.remove(layout, tree)
-    return None if blob is None else blobs.quarantine(layout, blob)
+    path = None if blob is None else blobs.quarantine(layout, blob)
+    if path is None:
+        return None
+    with disk_faults(f"looking at blob {blob} in quarantine", path):
+        return path.name, path.stat().st_size

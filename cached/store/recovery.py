@@ -63,7 +63,8 @@ def recover(layout: Layout, connection: sqlite3.Connection, capacity: int, clock
     written is adopted with its journal, and a stage stays, to be resumed.
     """
     try:
-        return _Recovery(layout, connection, State(capacity), clock).run()
+        with disk_faults("recovering the store", layout.root):
+            return _Recovery(layout, connection, State(capacity), clock).run()
     except sqlite3.Error as error:
         raise translated(error, layout.index) from error
 

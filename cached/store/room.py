@@ -77,7 +77,7 @@ class Room:
         state = self._parts.state
         async with self._parts.changing:
             if tree not in state.ledger.trees:
-                raise NotFound(f"tree {tree} is not on this node")
+                raise NotFound(f"tree {tree} is not on this node", hint="cachectl ls shows what is")
             if holds := state.holds.explain(tree):
                 raise InUse(
                     f"{self._called(tree)} is held by {holds}",

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from pathlib import Path
 
 import pytest
 
 from cached.core.digest import Digest
-from cached.core.errors import Busy, NotFound
+from cached.core.errors import Busy, DiskFault, NotFound
+from cached.store.faults import disk_faults
 from cached.store.layout import Layout
 from cached.store.ledger import footprint
 from cached.store.losses import Finding
@@ -142,6 +144,23 @@ class TestVerify:
             await store.commit(flight, await fill(store, flight, A))
             await store.publish(flight)
             await store.release(flight)
+            assert_accounts_equal_the_disk(store)
+
+    @pytest.mark.parametrize(("code", "fault_of_the_blob"), [(errno.EIO, True), (errno.EMFILE, False)])
+    async def test_a_blob_is_lost_when_the_disk_cannot_read_it_and_not_when_we_cannot(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, fault_of_the_blob: bool
+    ) -> None:
+        def failing(path: Path, *_: object, **__: object) -> list[int]:
+            with disk_faults("reading a blob to verify it", path):
+                raise OSError(code, os.strerror(code))
+
+        async with store_at(tmp_path / "root") as store:
+            tree = await bring(store, {"a": A})
+            monkeypatch.setattr("cached.store.losses.read_and_check", failing)
+            with nullcontext() if fault_of_the_blob else pytest.raises(DiskFault):
+                async for _ in store.verify(None):
+                    pass
+            assert store.is_warm(tree.digest) is not fault_of_the_blob
             assert_accounts_equal_the_disk(store)
 
     async def test_a_slow_reader_of_old_bytes_does_not_take_new_ones_away(self, tmp_path: Path) -> None:
