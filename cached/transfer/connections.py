@@ -36,14 +36,14 @@ class Connections:
         self._idle: list[Channel] = []  # least recently used first
         self._trust = _Trust(options)
 
-    async def take(self, endpoint: Endpoint, *, fresh: bool) -> Channel:
-        """A channel to `endpoint`, a kept one unless `fresh`. Give it back.
+    async def take(self, endpoint: Endpoint) -> Channel:
+        """A channel to `endpoint`, a kept one if there is one. Give it back.
 
         Raises Failed when the endpoint cannot be reached, Untrusted when it is not who it should be,
         NotConfigured when the CA file cannot be used. Cancelled, it returns at once; what was being
         dialled is closed when it comes.
         """
-        if not fresh and (channel := self._pop(endpoint)):
+        if channel := self._pop(endpoint):
             return channel
         dialled = self._dialling.executor.submit(self._dial, endpoint)
         try:

@@ -56,14 +56,12 @@ async def exchange(
 
 
 async def _get(gear: Gear, call: Call, length: int, get: Get) -> tuple[Channel, Verdict]:
-    fresh = False
     while True:
-        channel = await gear.connections.take(call.endpoint, fresh=fresh)
+        channel = await gear.connections.take(call.endpoint)
         try:
             return channel, await gear.run(channel, length, get, channel, call)
         except Stale:
-            gear.connections.give(channel)
-            fresh = True  # whatever else is kept for this endpoint may be as old
+            gear.connections.give(channel)  # which closes it: in the end a new one is dialled
         except BaseException:
             gear.connections.give(channel)
             raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -103,6 +105,33 @@ async def test_a_kept_connection_that_the_server_closed_is_no_failure(
                 monkeypatch.setattr("cached.transfer.channel._readable", lambda sock: False)
             await rig.fetch(MemorySink(len(DATA)), RangeRequest(url))
         assert rig.errors() == {}
+
+
+async def test_what_a_server_says_unasked_is_no_answer() -> None:
+    """Some balancers say 408 on a connection that idles, and close it."""
+    data = some_bytes(2 * CHUNK)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            first = CHUNK if f"bytes={CHUNK}-".encode() in head else 0
+            said = f"Content-Range: bytes {first}-{first + CHUNK - 1}/{len(data)}\r\nContent-Length: {CHUNK}"
+            writer.write(f"HTTP/1.1 206 Partial Content\r\n{said}\r\n\r\n".encode())
+            writer.write(data[first : first + CHUNK])
+            await writer.drain()
+            writer.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    sink = MemorySink(len(data))
+    sink.before = lambda index: time.sleep(0.02)  # until it has come
+    async with server:
+        async with rigged(replace(QUICK, connections=1)) as rig:
+            await rig.fetch(sink, RangeRequest(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"))
+            assert rig.errors() == {}
+        await asyncio.sleep(0.05)  # until the server has noticed
+    assert sink.data == data
 
 
 async def test_many_fetches_at_once(origin: FaultyServer, files: Files) -> None:
