@@ -1,7 +1,6 @@
 """kill -9 at any moment: nothing half-published, nothing verified fetched twice, the ledger equals the disk.
 
-Each campaign prints its seed; a moment is a delay, or the sight of the n-th request for bytes and a little
-more, so that quick steps such as commits are met as often as long ones.
+Each campaign prints its seed, and the moments at which it killed.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from tests.servers.s3 import S3Server
 from tests.system.conftest import Start
 from tests.system.content import MIB, Content, assert_same, make_content
 from tests.system.daemon import Daemon
+from tests.system.moments import Moments
 from tests.system.truth import look
 
 Work = Callable[[], object]
@@ -66,6 +66,7 @@ class Campaign:
         self.models = models
         self.server = server
         self.rng = random.Random(seed)
+        self.moments = Moments(daemon.root, server, self.rng)
         self.kills = 0
         self.verified: dict[str, set[int]] = {}
 
@@ -77,21 +78,14 @@ class Campaign:
                 each()
 
         self.server.forget()
+        moment, wait = self.moments.plan()
         with ThreadPoolExecutor(len(work)) as pool:
             for each in work:
                 pool.submit(quietly, each)
-            if self.rng.random() < 0.5:
-                time.sleep(self.rng.uniform(0, 1.0))
-            else:
-                self._await_requests(self.rng.randrange(1, 25))
-                time.sleep(self.rng.uniform(0, 0.03))
+            wait()
             self.daemon.kill9()
         self.kills += 1
-
-    def _await_requests(self, count: int) -> None:
-        deadline = time.monotonic() + 1.0
-        while time.monotonic() < deadline and len(self.server.requests(f"/{self.models.bucket}/*")) < count:
-            time.sleep(0.001)
+        print(f"kill {self.kills}: {moment}")
 
     def fetched_twice(self) -> list[str]:
         """Requests of this round for chunks that were on disk, verified, when it began."""
