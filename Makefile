@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 packages:
-	@.ci/packages xfsprogs e2fsprogs mount
+	@.ci/packages xfsprogs e2fsprogs mount util-linux nginx-light
 
 demo: $(STAMP) ## a real S3 server, a daemon, two models: see it work
 	@$(BIN)/python -m bench.demo
@@ -41,9 +41,7 @@ format: $(STAMP) ## put the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## compare with s5cmd, boto3 and the AWS CRT client; raw data into bench/results
-	@.ci/packages nginx-light
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
+bench: $(STAMP) packages ## compare with s5cmd, boto3 and the AWS CRT client; raw data into bench/results
 	$(BIN)/python -m bench
 
 proto: $(STAMP) ## generate cached/_proto from proto/

@@ -28,9 +28,15 @@ class Digest(str):
     @classmethod
     def parse(cls, text: str) -> Digest:
         """Check and type a digest. Raises InvalidRequest for any other text."""
-        if not _SHAPE.match(text):
+        digest = cls.read(text)
+        if digest is None:
             raise InvalidRequest(f"not a digest: {text[:100]!r}", hint="write sha256: and 64 hex digits")
-        return cls(text)
+        return digest
+
+    @classmethod
+    def read(cls, text: str) -> Digest | None:
+        """`text` as a digest, or None when it is none."""
+        return cls(text) if _SHAPE.match(text) else None
 
     @classmethod
     def sha256(cls, data: bytes) -> Digest:

