@@ -173,7 +173,7 @@ class Channel:
         if isinstance(error, TimeoutError):
             return Failed("stall", f"it sent nothing for {self._options.stall_timeout:g} s")
         if isinstance(error, ConnectionError):  # http.client.RemoteDisconnected is one too
-            return Failed("reset", "it closed the connection without an answer")
+            return Failed("reset", "it broke the connection off")
         if isinstance(error, ssl.SSLError):
             return Failed("tls", f"TLS failed: {error.reason or type(error).__name__}")
         if isinstance(error, OSError):

@@ -84,7 +84,7 @@ async def test_a_drip_is_not_put_up_with(one: Origin) -> None:
     [
         (Fault(times=None, status=503), SourceUnavailable, "it answered 503"),
         (Fault(times=None, stall=100), SourceUnavailable, "nothing for 0.3 s"),
-        (Fault(times=None, hang_up=True), SourceUnavailable, "without an answer"),
+        (Fault(times=None, hang_up=True), SourceUnavailable, "broke the connection off"),
         (Fault(status=503, headers={"Retry-After": "900"}), SourceUnavailable, "asks for 900 s"),
         (Fault(status=403), Denied, "answered 403"),
         (Fault(status=401), Denied, "answered 401"),
