@@ -28,9 +28,11 @@ def acquire(ref: str, options: Options, take: Callable[[OnProgress], T]) -> T:
         try:
             model = take(lambda progress: display.update(ref, progress))
         except BaseException:
-            display.finish(ref, "not ready")
+            display.finish(ref, "not ready", well=False)
             raise
-        display.finish(ref, f"{show_bytes(model.size)} ready in {show_seconds(time.monotonic() - began)}")
+        display.finish(
+            ref, f"{show_bytes(model.size)} ready in {show_seconds(time.monotonic() - began)}", well=True
+        )
     if model.stale:
         warn(f"the source of {ref} does not answer; this is the revision last known")
     return model

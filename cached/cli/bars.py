@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from cached.cli.progress import origins, percent, speed
+from cached.cli.figures import origins, percent, speed
 from cached.cli.text import plain
 from cached.core.progress import Progress as Fetched
 from cached.kit.units import show_bytes
@@ -30,10 +30,12 @@ class Bars:
         )
         self._progress.start()
         self._tasks: dict[str, TaskID] = {}
+        self._totals: dict[str, int] = {}
 
     def update(self, ref: str, progress: Fetched) -> None:
         if ref not in self._tasks:
             self._tasks[ref] = self._progress.add_task(plain(ref), amount="", note="", total=None)
+        self._totals[ref] = progress.total
         self._progress.update(
             self._tasks[ref],
             total=max(progress.total, 1),
@@ -42,9 +44,14 @@ class Bars:
             note=" ".join(word for word in (speed(progress), origins(progress)) if word),
         )
 
-    def finish(self, ref: str, note: str) -> None:
+    def finish(self, ref: str, note: str, *, well: bool) -> None:
         if ref in self._tasks:
-            self._progress.update(self._tasks.pop(ref), note=note)
+            task = self._tasks.pop(ref)
+            if well:
+                total = self._totals.pop(ref)
+                amount = f"100% {show_bytes(total)}/{show_bytes(total)}"
+                self._progress.update(task, completed=max(total, 1), amount=amount)
+            self._progress.update(task, note=note)
 
     def close(self) -> None:
         """Draw the last state and give the cursor back."""

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Protocol, TextIO
 
+from cached.cli.figures import describe
 from cached.cli.text import plain
 from cached.core.progress import Progress
-from cached.kit.units import show_bytes, show_seconds
 
 LINE_EVERY = 5.0
 
@@ -24,7 +24,7 @@ class Display(Protocol):
         """Bytes have arrived."""
         ...
 
-    def finish(self, ref: str, note: str) -> None:
+    def finish(self, ref: str, note: str, *, well: bool) -> None:
         """It has ended; `note` says how. Said only of what was shown before: a warm model is no news."""
         ...
 
@@ -35,7 +35,7 @@ class Silence:
     def update(self, ref: str, progress: Progress) -> None:
         pass
 
-    def finish(self, ref: str, note: str) -> None:
+    def finish(self, ref: str, note: str, *, well: bool) -> None:
         pass
 
 
@@ -53,7 +53,7 @@ class Lines:
             self._last[ref] = now
             self._say(ref, describe(progress))
 
-    def finish(self, ref: str, note: str) -> None:
+    def finish(self, ref: str, note: str, *, well: bool) -> None:
         if self._last.pop(ref, None) is not None:
             self._say(ref, note)
 
@@ -84,9 +84,9 @@ class OnTerminal:
             self._bars, self._close = bars, bars.close
         self._bars.update(ref, progress)
 
-    def finish(self, ref: str, note: str) -> None:
+    def finish(self, ref: str, note: str, *, well: bool) -> None:
         if self._bars is not None:
-            self._bars.finish(ref, note)
+            self._bars.finish(ref, note, well=well)
 
 
 def open_display(quiet: bool) -> AbstractContextManager[Display]:
@@ -96,34 +96,3 @@ def open_display(quiet: bool) -> AbstractContextManager[Display]:
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return OnTerminal()
     return nullcontext(Lines(sys.stderr))
-
-
-def describe(progress: Progress) -> str:
-    """`45% 41.2 MiB of 90.9 MiB 120 MiB/s ETA 3s`, and which part came from peers."""
-    words = [
-        f"{percent(progress)}%",
-        f"{show_bytes(progress.done)} of {show_bytes(progress.total)}",
-        speed(progress),
-        origins(progress),
-    ]
-    return " ".join(word for word in words if word)
-
-
-def percent(progress: Progress) -> int:
-    """Whole per cent, rounded down: 100 means all."""
-    return 100 * progress.done // progress.total if progress.total else 100
-
-
-def speed(progress: Progress) -> str:
-    """Bytes per second and the time left, as far as they are known."""
-    words = [f"{show_bytes(progress.rate)}/s"] if progress.rate else []
-    if progress.eta is not None:
-        words.append(f"ETA {show_seconds(progress.eta)}")
-    return " ".join(words)
-
-
-def origins(progress: Progress) -> str:
-    """Which part came from peers, the rest from the source; empty when all did, as on a lone node."""
-    if not progress.from_peers:
-        return ""
-    return f"({100 * progress.from_peers // (progress.from_source + progress.from_peers)}% from peers)"

@@ -44,7 +44,9 @@ def verify(ctx: click.Context, options: Options, ref: str | None, output: Output
             done, total = event.done_bytes, event.total_bytes
             corrupt += [fields(blob) for blob in event.corrupt]
             display.update(name, _progress(done, total, time.monotonic() - began))
-        display.finish(name, f"{show_bytes(done)} read in {show_seconds(time.monotonic() - began)}")
+        display.finish(
+            name, f"{show_bytes(done)} read in {show_seconds(time.monotonic() - began)}", well=True
+        )
     answer = {"done_bytes": done, "total_bytes": total, "corrupt": corrupt}
     if not corrupt:
         emit(output, answer, lambda: f"{name}: {show_bytes(done)} verified, all well")

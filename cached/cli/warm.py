@@ -74,10 +74,10 @@ def follow(events: Iterable[WarmResponse], display: Display, results: dict[str, 
         elif kind == "warmed":
             result.update(fields(event.warmed), state="warm")
             took = show_seconds(time.monotonic() - began)
-            display.finish(ref, f"{show_bytes(event.warmed.size_bytes)} warm after {took}")
+            display.finish(ref, f"{show_bytes(event.warmed.size_bytes)} warm after {took}", well=True)
         elif kind == "failed":
             result.update(state="failed", error=fields(event.failed))
-            display.finish(ref, "failed")
+            display.finish(ref, "failed", well=False)
 
 
 def _result(ref: str) -> dict[str, Any]:

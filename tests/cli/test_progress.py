@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import re
 
-from cached.cli.progress import LINE_EVERY, Lines, describe
+from cached.cli.figures import describe
+from cached.cli.progress import LINE_EVERY, Lines
 from cached.core.progress import Progress
 from tests.cli.conftest import Run
 from tests.cli.node import MIB, Node
@@ -45,7 +46,7 @@ def test_lines_come_at_most_every_few_seconds() -> None:
     for done in range(100):
         lines.update("minilm", at(done))
         clock.now += 0.125
-    lines.finish("minilm", "ready")
+    lines.finish("minilm", "ready", well=True)
     told = out.getvalue().splitlines()
     assert [line.split()[1] for line in told] == ["0%", f"{int(LINE_EVERY * 8)}%", "80%", "ready"]
 
@@ -60,7 +61,7 @@ def test_each_model_has_its_own_lines() -> None:
 
 def test_a_warm_model_is_no_news() -> None:
     out = io.StringIO()
-    Lines(out, Clock()).finish("minilm", "ready")
+    Lines(out, Clock()).finish("minilm", "ready", well=True)
     assert out.getvalue() == ""
 
 
