@@ -14,6 +14,7 @@ from cached.store.records import BlobRecord, Lease, RefRecord
 Statement = tuple[str, tuple[object, ...]]
 
 _VERSION: Final = 1
+_SPARE: Final = 1 << 20  # bytes
 _SCHEMA: Final = """
 CREATE TABLE blobs (
     id INTEGER PRIMARY KEY,           -- rises with each commit
@@ -84,6 +85,7 @@ def connect(path: Path) -> sqlite3.Connection:
             raise StrangeIndex(f"version {version}, expected {_VERSION}")
         elif (said := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise UnsoundIndex(said)
+        _take_room(connection)
     except sqlite3.Error as error:
         connection.close()
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -93,6 +95,23 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _take_room(connection: sqlite3.Connection) -> None:
+    """Let file and log have some room of their own, so that leases are recorded even on a full disk.
+
+    Pages that a table leaves behind are used before the file grows, and the log is written from its
+    beginning again after each checkpoint, as long as these come before its end.
+    """
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_SPARE // 4096 // 2}")
+    try:
+        connection.execute("DROP TABLE IF EXISTS spare")
+        connection.execute(f"CREATE TABLE spare AS SELECT zeroblob({_SPARE})")
+        connection.execute("DROP TABLE spare")
+        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+            raise
 
 
 def apply(connection: sqlite3.Connection, statements: Iterable[Statement], *, durable: bool) -> None:

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from cached.store.recovery import open_index
 from cached.store.tables import Statement
 
 from .disk import mounted, new_layout
-from .house import bring, rows_of, store_at, until
+from .house import TurnedClock, bring, rows_of, store_at, until
 
 
 @asynccontextmanager
@@ -111,17 +111,46 @@ async def test_what_is_tried_again_does_not_replace_later_words(layout: Layout) 
         assert pins(index) == {"later"}
 
 
-async def test_a_full_disk(tmp_path: Path) -> None:
-    with mounted("tmpfs", tmp_path / "disk", 2) as disk:
+def fill_up(disk: Path) -> Path:
+    """Others leave not a single byte."""
+    theirs = disk / "theirs"
+    fd = os.open(theirs, os.O_WRONLY | os.O_CREAT)
+    for piece in (1 << 20, 4096, 1):
+        with suppress(OSError):
+            while True:
+                os.write(fd, bytes(piece))
+    os.close(fd)
+    return theirs
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4", "xfs"])
+async def test_leases_are_recorded_on_a_full_disk(tmp_path: Path, kind: str) -> None:
+    clock = TurnedClock()
+    with mounted(kind, tmp_path / "disk", 300 if kind == "xfs" else 32) as disk:
+        async with store_at(disk / "root", clock=clock) as store:
+            tree = await bring(store, {"file": b"bytes"})
+            fill_up(disk)
+            leases = set()
+            for _ in range(100):
+                lease = await store.lease(tree.digest, "model", "pod", 600)
+                leases.add(lease.id)
+                await store._parts.index.commit()
+            assert not store.warnings
+        async with store_at(disk / "root", clock=clock) as store:
+            assert {lease.id for lease in store.leases()} == leases
+
+
+async def test_a_full_disk_that_ends_its_own_room_too(tmp_path: Path) -> None:
+    with mounted("tmpfs", tmp_path / "disk", 16) as disk:
         layout = new_layout(disk / "root")
         async with index_at(layout) as index:
             await index.commit(tables.put_pin("before"))
-            (disk / "theirs").write_bytes(bytes(os.statvfs(disk).f_bavail * 4096))
+            theirs = fill_up(disk)
             with pytest.raises(NoSpace):
-                await index.commit(*(tables.put_pin(f"{number:01000}") for number in range(5_000)))
-            (disk / "theirs").unlink()
+                await index.commit(*(tables.put_pin(f"{number:01000}") for number in range(10_000)))
+            theirs.unlink()
             await index.commit(tables.put_pin("after"))
-            assert {"before", "after"} <= pins(index)
+            assert pins(index) == {"before", "after"}
             assert not index.fault
 
 
