@@ -197,7 +197,7 @@ class TestMakingRoom:
             assert "capacity" in store.warnings[0]
 
     async def test_others_may_fill_the_disk(self, tmp_path: Path) -> None:
-        with mounted("tmpfs", tmp_path / "disk", 8) as disk:
+        with mounted("tmpfs", tmp_path / "disk", 10) as disk:
             async with store_at(disk / "root", capacity=64 * MIB, min_free=MIB) as store:
                 old = await bring(store, {"f": some_bytes(2 * MIB, 1)}, "old")
                 theirs = disk / "theirs"
@@ -219,7 +219,7 @@ class TestMakingRoom:
     ) -> None:
         monkeypatch.setattr("cached.store.room._TICK", 0.02)
         metrics = Metrics()
-        with mounted("tmpfs", tmp_path / "disk", 8) as disk:
+        with mounted("tmpfs", tmp_path / "disk", 10) as disk:
             async with store_at(disk / "root", min_free=2 * MIB, metrics=metrics) as store, running(store):
                 for number in range(4):
                     await bring(store, {"f": some_bytes(MIB, number)}, f"model-{number}")
@@ -238,7 +238,7 @@ class TestMakingRoom:
                 assert_accounts_equal_the_disk(store)
 
     async def test_a_disk_that_others_filled_after_the_promise(self, tmp_path: Path) -> None:
-        with mounted("tmpfs", tmp_path / "disk", 8) as disk:
+        with mounted("tmpfs", tmp_path / "disk", 10) as disk:
             async with store_at(disk / "root") as store:
                 await bring(store, {"f": A}, "held")
                 await store.pin("held", PinnedBy.OPERATOR)
@@ -252,7 +252,7 @@ class TestMakingRoom:
                 assert_accounts_equal_the_disk(store)
 
     async def test_promises_not_written_yet_count_against_the_disk(self, tmp_path: Path) -> None:
-        with mounted("tmpfs", tmp_path / "disk", 8) as disk:
+        with mounted("tmpfs", tmp_path / "disk", 10) as disk:
             async with store_at(disk / "root", capacity=64 * MIB, min_free=MIB) as store:
                 first = await store.reserve(tree_of({"f": some_bytes(4 * MIB, 1)}))
                 with pytest.raises(NoSpace):
