@@ -62,6 +62,7 @@ class SeaweedFS:
         options = {"dir": str(self.directory), "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "admin.ui": "false"}
         options |= {"webdav": "false", "s3.port.iceberg": "0", "s3.port.lance": "0", "s3.iam": "false"}
         options |= {"master.telemetry": "false", "volume.preStopSeconds": "0", "s3.autoCreateBucket": "false"}
+        options |= {"volume.max": "5000"}  # every bucket takes one; left to itself, it counts free gigabytes
         options |= {f"{name}.localSocket": f"{self._sockets.name}/{name}.sock" for name in ("filer", "s3")}
         for number, name in enumerate(_PORTS):
             options |= {name: str(self._ports[2 * number]), f"{name}.grpc": str(self._ports[2 * number + 1])}
