@@ -122,7 +122,6 @@ async def test_a_thousand_callers_cause_one_fetch(
         assert_same(models[0].path, content)
         assert daemon.operator().status().lease_count == 1000
     assert faulty_s3.sent("*.bin") == sum(map(len, content.values()))
-    assert len(faulty_s3.requests("*.bin", "HEAD")) == 2
     assert daemon.metric('cached_flights_ended_total{outcome="ok"}') == 1
     assert daemon.operator().status().lease_count == 0
 
@@ -163,9 +162,10 @@ def test_the_last_to_leave_ends_the_fetch_and_a_later_call_resumes(
         client.acquire("m", timeout=1.5)
     eventually(lambda: operator.status().flight_count == 0, 2)
     assert operator.describe("m").artifact.state != 3
-    asked = faulty_s3.sent("*.bin")
+    time.sleep(0.3)  # the server notices a closed connection when it next writes
+    sent = faulty_s3.sent("*.bin")
     time.sleep(0.3)
-    assert faulty_s3.sent("*.bin") == asked, "bytes still come with nobody waiting"
+    assert faulty_s3.sent("*.bin") == sent, "bytes still come with nobody waiting"
 
     faulty_s3.heal()
     faulty_s3.forget()
