@@ -71,6 +71,7 @@ async def serve(settings: Settings) -> None:
                 group.create_task(_drain_when_asked(signals, house, api, serving, settings.drain_timeout))
                 await api.set_serving(True)
                 serving.set()
+                group.create_task(forever("health", lambda: _show_health(signals, house, api, serving)))
                 notify(f"READY=1\nSTATUS=serving from {settings.root}")
                 log.info(
                     "serving",
@@ -97,6 +98,16 @@ async def _drain_when_asked(
     await house.engine.drain(grace)
     await api.stop(_CLOSE_GRACE)
     raise _Stop
+
+
+async def _show_health(signals: StopSignals, house: House, api: ApiServer, serving: asyncio.Event) -> None:
+    """Serve while there is a disk to serve from, until a drain begins."""
+    while not signals.asked.is_set():
+        if house.engine.healthy is not serving.is_set():
+            await api.set_serving(house.engine.healthy)
+            (serving.set if house.engine.healthy else serving.clear)()
+        await asyncio.sleep(1)
+    await asyncio.Event().wait()
 
 
 async def _tell_watchdog() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from cached import __version__
 from cached.core.clock import Clock
 from cached.core.digest import Digest
-from cached.core.errors import Busy, CachedError, Draining, InUse, InvalidRequest, NotFound
+from cached.core.errors import Busy, CachedError, DiskFault, Draining, InUse, InvalidRequest, NotFound
 from cached.core.ref import Ref
 from cached.core.source import Selection, Source
 from cached.engine.catalog import LiveCatalog, Target
@@ -269,6 +269,15 @@ class Engine:
             warnings=(),
         )
         return replace(view, warnings=(*_warnings(view), *store.warnings))
+
+    @property
+    def healthy(self) -> bool:
+        """Whether there is a disk to serve from."""
+        try:
+            self._store.check_disk()
+        except DiskFault:
+            return False
+        return True
 
     def _lost(self, tree: Digest, why: str) -> None:
         refs = [key for key, record in self._store.refs().items() if record.tree == tree]

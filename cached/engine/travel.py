@@ -69,6 +69,7 @@ class Travel:
             raise Draining(
                 f"{target.key} is not fetched: the daemon is stopping", hint="try again when it has restarted"
             )
+        self._store.check_disk()
         try:
             async with aclosing(self._go(target)) as events:
                 async for event in events:

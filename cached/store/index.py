@@ -72,8 +72,8 @@ class Index:
         """Write what is still to be written, and close the file."""
         try:
             await self.commit()
-        except CachedError:
-            log.exception("the index could not be written to the end")
+        except CachedError as error:
+            log.error("the index could not be written to the end", extra={"reason": str(error)})
         if self._timer:
             self._timer.cancel()
         await self._pool.run(self._connection.close)

@@ -19,6 +19,7 @@ from cached.store.layout import Layout
 from cached.store.ledger import Entry, Kind
 from cached.store.pace import Pace
 from cached.store.parts import Parts
+from cached.store.probe import Probe
 from cached.store.records import Reason
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,9 @@ class Losses:
     on_lost: told of each warm tree that is warm no more, and why.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, probe: Probe) -> None:
         self._parts = parts
+        self._probe = probe
         self.on_lost: Callable[[Digest, str], None] | None = None
 
     async def examine(self, blob: Digest, pace: Pace) -> Examined:
@@ -75,8 +77,8 @@ class Losses:
             )
             why = f"{len(wrong)} of its chunks are wrong on disk"
         except DiskFault as error:
-            if getattr(error.__cause__, "errno", None) not in _UNREADABLE:
-                raise
+            if getattr(error.__cause__, "errno", None) not in _UNREADABLE or not await self._probe.look():
+                raise  # no blob is to blame for a disk that is gone
             wrong, why = [0], str(error)
         if not wrong:
             return Examined(Finding.OK)

@@ -24,6 +24,7 @@ from cached.store.leasing import Leasing
 from cached.store.lock import RootLock
 from cached.store.losses import Losses
 from cached.store.parts import Parts
+from cached.store.probe import Probe
 from cached.store.records import (
     Lease,
     PinnedBy,
@@ -74,7 +75,8 @@ class Store:
         self._parts = parts
         self._lock = lock
         self._min_free = min_free
-        self._losses = Losses(parts)
+        self._probe = Probe(parts.layout, parts.metrics)
+        self._losses = Losses(parts, self._probe)
         self._room = Room(parts, min_free)
         self._filling = Filling(parts)
         self._leasing = Leasing(parts)
@@ -141,6 +143,7 @@ class Store:
         """Write down what is to be kept, and let go of the root. No flight is under way."""
         await self._filling.close()
         await self._parts.index.close()
+        self._probe.close()
         for pool in (self._parts.files, self._parts.readers, self._parts.changes):
             pool.close()
         self._lock.release()
@@ -152,6 +155,7 @@ class Store:
             group.create_task(self._leasing.run())
             group.create_task(self._scrub.run())
             group.create_task(self._watch.run())
+            group.create_task(self._probe.run())
 
     # Trees and blobs
 
@@ -351,6 +355,10 @@ class Store:
             min_free=self._min_free,
         )
 
+    def check_disk(self) -> None:
+        """Raises DiskFault while the disk does not answer: what it holds can be neither read nor added to."""
+        self._probe.check()
+
     def scrub_status(self) -> ScrubStatus:
         """What the scrub did since the store was opened."""
         return self._scrub.status
@@ -359,6 +367,8 @@ class Store:
     def warnings(self) -> tuple[str, ...]:
         """What an operator should know of the store, in sentences."""
         found = []
+        if self._probe.fault:
+            found.append(f"the disk is gone, and nothing is served: {self._probe.fault}")
         if self._parts.state.ledger.free < 0:
             found.append("what is held takes more than the capacity: unpin models or end their readers")
         if self._parts.index.fault:

@@ -76,6 +76,11 @@ class Metrics:
         self.filesystem_free = Gauge(
             "cached_filesystem_free_bytes", "Bytes free on the filesystem of the store.", registry=registry
         )
+        self.disk_ok = Gauge(
+            "cached_disk_ok",
+            "1 while the disk of the data directory answers, 0 while it does not.",
+            registry=registry,
+        )
         self.leases = Gauge("cached_leases", "Leases in force.", registry=registry)
         self.blobs = Gauge("cached_blobs", "Blobs in the index.", registry=registry)
         self.trees = Gauge("cached_trees", "Trees published.", registry=registry)

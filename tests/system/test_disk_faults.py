@@ -14,6 +14,7 @@ from tests.system.content import MIB, assert_same, make_content, upload
 from tests.system.daemon import Daemon
 from tests.system.disks import Disk
 from tests.system.truth import look
+from tests.system.waiting import eventually
 
 WARM = make_content({"w.bin": 6 * MIB, "w.json": 10}, "warm")
 COLD = make_content({"c.bin": 3 * MIB}, "cold")
@@ -68,18 +69,24 @@ def test_a_disk_that_dies(start: Start, s3: S3Server, tmp_path: Path) -> None:
     """Every call to the filesystem fails. It must be said, and the daemon must not lie about models."""
     with Disk(tmp_path / "d", "xfs", 320 * MIB) as disk:
         daemon = _daemon(start, s3, disk)
-        client = daemon.client()
+        client, operator = daemon.client(), daemon.operator()
         disk.shut_down()
         with pytest.raises(DiskFault):
             client.acquire("cold")
         with pytest.raises(CachedError):
             client.acquire("warm")
-        if daemon.running:
-            daemon.cachectl("verify", code=None)
-            daemon.cachectl("evict", "warm", code=None)
-            assert daemon.running
-            daemon.cachectl("status")
-            daemon.cachectl("ls")
+        eventually(lambda: not operator.serving())
+        with pytest.raises(DiskFault, match="Input/output error") as refused:
+            client.acquire("warm")
+        assert "dmesg" in refused.value.hint
+        assert any("disk is gone" in warning for warning in operator.status().warnings)
+        assert daemon.metric("cached_disk_ok") == 0
+        for command in (["verify"], ["evict", "warm"], ["warm", "cold"]):
+            daemon.cachectl(*command, code=None)
+        daemon.cachectl("health", code=12)
+        daemon.cachectl("ls")
+        assert daemon.logged("a part of the store is lost") == [], "no blob is to blame"
+        assert daemon.terminate() == 0
         assert "input/output error" in daemon.log.lower()
         assert "Traceback" not in daemon.log
         _assert_well_after_repair(daemon, disk)
