@@ -41,6 +41,7 @@ class Travel:
         self._flights: Flights[Digest, Meter] = Flights()
         self._closed = False
         self._failures: dict[str, str] = {}
+        self._resolutions: dict[str, Resolution] = {}
 
     @property
     def flight_count(self) -> int:
@@ -87,7 +88,7 @@ class Travel:
         fetched = 0
         why = "other models took its room at once"
         for _ in range(_ATTEMPTS):
-            resolution = await self._resolver.resolve(target)
+            resolution = self._under_way(target) or await self._resolver.resolve(target)
             tree = resolution.tree
             if self._store.is_warm(tree.digest):
                 yield Arrived(tree, resolution.stale, fetched)
@@ -111,12 +112,25 @@ class Travel:
             hint="wait until whoever writes to the source has finished",
         )
 
+    def _under_way(self, target: Target) -> Resolution | None:
+        """What the target's flight began with: who comes while it lasts need not ask the source."""
+        resolution = self._resolutions.get(target.key)
+        if resolution is None or resolution.target.origin != target.origin:
+            return None
+        return resolution
+
     def _fly(self, resolution: Resolution) -> AbstractAsyncContextManager[Flight[Meter]]:
         """Join the flight of the resolution's tree, or begin it."""
         source = self._resolver.source(resolution.target)
+        key = resolution.target.key
 
         async def fetch(meter: Meter) -> None:
-            await self._fetcher.fetch(resolution, source, meter)
+            self._resolutions[key] = resolution
+            try:
+                await self._fetcher.fetch(resolution, source, meter)
+            finally:
+                if self._resolutions.get(key) is resolution:
+                    del self._resolutions[key]
 
         return self._flights.join(resolution.tree.digest, lambda: self._fetcher.meter(resolution.tree), fetch)
 

@@ -63,13 +63,15 @@ class Patience:
     def wait(self, failure: Failed, attempt: int, began: float, now: float) -> float:
         """Seconds until the chunk may be asked for again after attempt `attempt`, from 0, which began then.
 
-        Raises SourceUnavailable when that would be too late.
+        Raises SourceUnavailable when that would be too late: its last try comes at the end of the time.
         """
         if self._stuck_since is None:
             self._stuck_since = max(began, self._progress_at)
-        delay = backoff(attempt, self._rng) if failure.after is None else failure.after
-        if now + delay - self._stuck_since < self._give_up_after:
-            return delay
+        left = self._give_up_after - (now - self._stuck_since)
+        if failure.after is None and left > 0:
+            return min(backoff(attempt, self._rng), left)
+        if failure.after is not None and failure.after < left:
+            return failure.after
         asked = f", and asks for {failure.after:.0f} s" if failure.after else ""
         raise SourceUnavailable(
             f"{self._label}: no progress for {now - self._stuck_since:.0f} s; last: {failure.reason}{asked}",

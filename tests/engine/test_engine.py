@@ -117,6 +117,18 @@ async def test_a_thousand_callers_cause_one_fetch(house: House) -> None:
     assert house.sample("cached_flights_ended_total", outcome="ok") == 1
 
 
+async def test_who_comes_during_a_fetch_does_not_ask_the_source_again(house: House) -> None:
+    house.source.gate.clear()
+    callers = [asyncio.create_task(house.ready("moving"))]
+    for _ in range(5):
+        await asyncio.sleep(0.05)
+        callers.append(asyncio.create_task(house.ready("moving")))
+    await asyncio.sleep(0.1)
+    house.source.gate.set()
+    assert len({answer.tree for answer in await asyncio.gather(*callers)}) == 1
+    assert house.source.lists == 1
+
+
 async def test_a_caller_that_leaves_harms_nobody(house: House) -> None:
     house.source.gate.clear()
     leaver, stayer = (asyncio.create_task(house.ready("fixed")) for _ in range(2))
