@@ -25,6 +25,7 @@ from tests.transfer.rig import QUICK, MemorySink, Rig, rigged, some_bytes
 
 DATA = some_bytes((24 << 20) + 4097)
 MIB = 1 << 20
+PATIENT = replace(QUICK, connect_timeout=10.0, stall_timeout=30.0, give_up_after=60.0)
 
 
 def presign(s3: S3Server, bucket: str, key: str, *, etag: str = "", expires_in: int = 600) -> RangeRequest:
@@ -59,7 +60,7 @@ async def test_an_object_becomes_a_sealed_stage(s3: S3Server, layout: Layout) ->
     bucket = s3.make_bucket()
     etag = str(s3.put(bucket, "a b/ü+%/模型.bin", DATA)["ETag"])
     stage = open_stage(layout, DATA)
-    async with rigged() as rig:
+    async with rigged(PATIENT) as rig:
         await fill(rig, stage, presign(s3, bucket, "a b/ü+%/模型.bin", etag=etag))
         stage.seal()
         stage.close()
@@ -79,23 +80,23 @@ async def test_a_cut_fetch_goes_on_where_it_was(
     faulty_s3.inject(Fault(skip=9, times=None, stall=100))
     request = presign(s3.behind(faulty_s3.endpoint), bucket, "m.bin")
     stage = open_stage(layout, DATA)
-    async with rigged(replace(QUICK, stall_timeout=60)) as rig:
+    async with rigged(PATIENT) as rig:
         fetching = asyncio.create_task(fill(rig, stage, request))
         await asyncio.wait_for(stalled.wait(), 20)
         fetching.cancel()
         await asyncio.wait({fetching})
-    stage.close()
+        stage.close()  # which gives back what it retained
     faulty_s3.heal()
     faulty_s3.forget()
     stage = open_stage(layout, DATA)
     missing = stage.missing()
     assert 0 < len(missing) <= 25 - 9
-    async with rigged() as rig:
+    async with rigged(PATIENT) as rig:
         await fill(rig, stage, request)
-    asked = sorted(seen.span[0] // MIB for seen in faulty_s3.requests() if seen.span)
-    assert asked == list(missing), "chunks that were here came again"
-    stage.seal()
-    stage.close()
+        stage.seal()
+        stage.close()
+    asked = {seen.span[0] // MIB for seen in faulty_s3.requests() if seen.span}
+    assert asked == set(missing), "chunks that were here came again"
 
 
 async def test_an_object_that_is_overwritten_in_between_is_noticed(
@@ -106,7 +107,7 @@ async def test_an_object_that_is_overwritten_in_between_is_noticed(
     other = some_bytes(len(DATA), seed=2)
     faulty_s3.inject(Fault(skip=6, before=lambda: s3.put(bucket, "m.bin", other)))
     sink = MemorySink(len(DATA), MIB)
-    async with rigged(replace(QUICK, connections=1, stall_timeout=30.0)) as rig:
+    async with rigged(replace(PATIENT, connections=1)) as rig:
         with pytest.raises(SourceChanged):
             await rig.fetch(sink, presign(s3.behind(faulty_s3.endpoint), bucket, "m.bin", etag=etag))
     for index in sink.order:
@@ -115,7 +116,7 @@ async def test_an_object_that_is_overwritten_in_between_is_noticed(
 
 async def test_a_missing_key_and_a_missing_bucket(s3: S3Server) -> None:
     bucket = s3.make_bucket()
-    async with rigged() as rig:
+    async with rigged(PATIENT) as rig:
         with pytest.raises(NotFound, match="404 NoSuchKey"):
             await rig.fetch(MemorySink(len(DATA)), presign(s3, bucket, "absent"))
         with pytest.raises(NotFound, match="404 NoSuchBucket"):
@@ -126,7 +127,7 @@ async def test_a_wrong_secret(s3: S3Server) -> None:
     bucket = s3.make_bucket()
     s3.put(bucket, "m.bin", DATA)
     request = presign(with_secret(s3, "not-the-secret"), bucket, "m.bin")
-    async with rigged() as rig:
+    async with rigged(PATIENT) as rig:
         with pytest.raises(Denied, match="403 SignatureDoesNotMatch") as raised:
             await rig.fetch(MemorySink(len(DATA)), request)
     assert "X-Amz" not in str(raised.value)
@@ -139,7 +140,7 @@ async def test_an_expired_signature_is_renewed(s3: S3Server) -> None:
     requests = [presign(s3, bucket, "m.bin", expires_in=1), presign(s3, bucket, "m.bin")]
     sink = MemorySink(len(DATA), MIB)
     await asyncio.sleep(2.1)
-    async with rigged() as rig:
+    async with rigged(PATIENT) as rig:
         await rig.fetch(sink, lambda: requests.pop(0))
         assert rig.errors() == {}
     assert sink.data == DATA
@@ -152,16 +153,15 @@ async def test_a_server_that_is_killed_and_comes_back_is_waited_for(tmp_path: Pa
         bucket = s3.make_bucket()
         s3.put(bucket, "m.bin", DATA)
         sink = MemorySink(len(DATA), MIB)
-        killed, noticed, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
+        once, noticed, loop = threading.Lock(), asyncio.Event(), asyncio.get_running_loop()
 
         def kill_it_at_the_sixth(index: int) -> None:
-            if len(sink.order) == 5 and not killed.is_set():
-                killed.set()
+            if len(sink.order) >= 5 and once.acquire(blocking=False):
                 weed.kill()
                 loop.call_soon_threadsafe(noticed.set)
 
         sink.before = kill_it_at_the_sixth
-        async with rigged(replace(QUICK, give_up_after=60)) as rig:
+        async with rigged(PATIENT) as rig:
             fetching = asyncio.create_task(rig.fetch(sink, presign(s3, bucket, "m.bin")))
             await noticed.wait()
             await asyncio.sleep(0.3)
