@@ -29,7 +29,8 @@ class Tree:
 
     @classmethod
     def of(cls, files: Iterable[TreeFile]) -> Tree:
-        """Sort, check and freeze. Raises InvalidRequest for hostile or clashing paths, or no files."""
+        """Sort, check and freeze. Raises InvalidRequest for hostile or clashing paths, no files, or a blob
+        of two sizes."""
         given = list(files)
         if not given:
             raise InvalidRequest("a tree needs at least one file")

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Final
 
 from cached import __version__
 from cached.core.clock import Clock
@@ -43,6 +44,9 @@ from cached.telemetry.metrics import Metrics
 from cached.transfer.transfer import SourceLimits, Transfer
 
 log = logging.getLogger(__name__)
+
+# Whoever may acquire could otherwise fill the memory with leases that he never releases.
+MOST_LEASES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,23 +115,27 @@ class Engine:
         try:
             granted = self._ttl(ttl)
             target = self._target(ref)
-            async with aclosing(self._travel.go(target)) as events:
-                async for event in events:
-                    if isinstance(event, Arrived):
-                        ready = await self._hold(target, event, granted, holder)
-                        self._metrics.acquire_seconds.labels(outcome=outcome).observe(
-                            time.monotonic() - began
-                        )
-                        self._metrics.acquires.labels(outcome=outcome).inc()
-                        yield ready
-                        return
-                    outcome = "miss"
-                    yield event
+            arrived = self._travel.at_hand(target)
+            if arrived is None:
+                async with aclosing(self._travel.go(target)) as events:
+                    async for event in events:
+                        if isinstance(event, Arrived):
+                            arrived = event
+                            break
+                        outcome = "miss"
+                        yield event
+            assert arrived is not None
+            ready = await self._hold(target, arrived, granted, holder)
+            self._metrics.acquire_seconds.labels(outcome=outcome).observe(time.monotonic() - began)
+            self._metrics.acquires.labels(outcome=outcome).inc()
+            yield ready
         except CachedError as error:
             self._metrics.acquires.labels(outcome=type(error).__name__).inc()
             raise
 
     async def _hold(self, target: Target, arrived: Arrived, ttl: float, holder: str) -> Ready:
+        if self._store.lease_count >= MOST_LEASES:
+            raise Busy(f"{target.key} is warm, but all {MOST_LEASES} leases are taken", hint="release some")
         tree = arrived.tree
         lease = await self._store.lease(tree.digest, target.key, holder, ttl)
         return Ready(

@@ -60,17 +60,28 @@ class Travel:
         """Drop what is remembered of targets that nobody declares any more."""
         self._failures = {key: why for key, why in self._failures.items() if key in but}
 
-    async def go(self, target: Target) -> AsyncGenerator[Resolved | Progress | Arrived, None]:
-        """Resolved and Progress while bytes are missing, then Arrived once.
+    def at_hand(self, target: Target) -> Arrived | None:
+        """The journey's end at once, when the tree is warm and the source need not be asked.
 
-        The caller must take its hold on the tree before it awaits anything else. A source that changes
-        in mid-flight makes the journey begin again, a few times.
+        Raises Draining when the daemon is stopping, DiskFault when its disk is gone.
         """
         if self._closed:
             raise Draining(
                 f"{target.key} is not fetched: the daemon is stopping", hint="try again when it has restarted"
             )
         self._store.check_disk()
+        tree = self._resolver.known(target)
+        return Arrived(tree, stale=False, fetched=0) if tree else None
+
+    async def go(self, target: Target) -> AsyncGenerator[Resolved | Progress | Arrived, None]:
+        """Resolved and Progress while bytes are missing, then Arrived once.
+
+        The caller must take its hold on the tree before it awaits anything else. A source that changes
+        in mid-flight makes the journey begin again, a few times.
+        """
+        if arrived := self.at_hand(target):
+            yield arrived
+            return
         try:
             async with aclosing(self._go(target)) as events:
                 async for event in events:
@@ -82,9 +93,6 @@ class Travel:
         self._failures.pop(target.key, None)
 
     async def _go(self, target: Target) -> AsyncGenerator[Resolved | Progress | Arrived, None]:
-        if tree := self._resolver.known(target):
-            yield Arrived(tree, stale=False, fetched=0)
-            return
         fetched = 0
         why = "other models took its room at once"
         for _ in range(_ATTEMPTS):

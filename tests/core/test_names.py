@@ -79,6 +79,11 @@ def test_a_tree_needs_a_file() -> None:
         Tree.of([])
 
 
+def test_a_blob_has_one_size() -> None:
+    with pytest.raises(InvalidRequest, match="two sizes"):
+        Tree.of([TreeFile("a", 1, BLOB), TreeFile("b", 2, BLOB)])
+
+
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.integers(0, 1 << 50), min_size=1))
 def test_a_tree_is_named_by_its_content_alone(files: dict[str, int]) -> None:
     rows = [

@@ -220,6 +220,15 @@ async def test_a_lease_is_capped_renewed_and_released(house: House) -> None:
         await house.engine.renew(ready.lease.id, None)
 
 
+async def test_leases_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cached.engine.engine.MOST_LEASES", 1)
+    ready = await house.ready("fixed")
+    with pytest.raises(Busy):
+        await house.ready("fixed")
+    await house.engine.release(ready.lease.id)
+    await house.ready("fixed")
+
+
 async def test_what_is_held_is_not_evicted(house: House) -> None:
     ready = await house.ready("fixed")
     with pytest.raises(InUse):

@@ -208,3 +208,22 @@ def test_pods_may_neither_evict_nor_pin(start: Start, s3: S3Server) -> None:
     told = daemon.cachectl("--address", daemon.pods_address, "describe", "m", "-o", "json").stdout
     assert bucket not in told, "pods need not know where models come from"
     assert daemon.operator().describe("m").artifact.state == 3
+
+
+def test_warming_all_of_a_catalog_tells_of_each_and_fails_for_one(start: Start, s3: S3Server) -> None:
+    bucket = s3.make_bucket()
+    contents = {name: make_content({"w.bin": 2 * MIB}, name) for name in ("a", "b", "c")}
+    for name, content in contents.items():
+        upload(s3, bucket, name, content)
+    models = {name: {"source": f"s3://{bucket}/{name}"} for name in (*contents, "missing")}
+    daemon = start(models)
+    told = daemon.cachectl("warm", "--all", code=3)
+    assert "missing" in told.stderr
+    states = {artifact.ref: artifact.state for artifact in daemon.operator().list()}
+    assert states == {"a": 3, "b": 3, "c": 3, "missing": 4}
+    for name, content in contents.items():
+        assert_same(Path(daemon.operator().describe(name).artifact.path), content)
+    shown = {line.split()[0]: line for line in daemon.cachectl("ls").stdout.splitlines()}
+    assert "warm" in shown["a"].lower()
+    assert "failed" in shown["missing"].lower()
+    assert daemon.cachectl("warm", "a", "b", "--no-wait").returncode == 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from cached.client import Model
 from cached.core.errors import InUse, NoSpace, TooLarge
+from tests.servers.faults import Fault
 from tests.servers.faulty import FaultyServer
 from tests.servers.s3 import S3Server
 from tests.system.conftest import Start
@@ -175,3 +177,43 @@ def test_a_blob_in_two_trees_counts_once(start: Start, s3: S3Server, faulty_s3: 
     assert (paths[1] / "big.bin").stat().st_size == 10 * UNIT
     assert daemon.operator().evict("y") == 10 * UNIT + 4096
     assert look(daemon.root).used == 0
+
+
+def test_two_models_that_share_a_blob_fetch_it_once_between_them(
+    start: Start, s3: S3Server, faulty_s3: FaultyServer
+) -> None:
+    bucket = s3.make_bucket()
+    content = make_content({"big.bin": 3 << 20, "x.json": 100, "y.json": 200}, "both")
+    upload(s3, bucket, "m", content)
+    faulty_s3.inject(Fault(path="*/big.bin", rate=4 << 20, times=None))
+    daemon = start(
+        {
+            "x": {"source": f"s3://{bucket}/m", "exclude": ["y.json"]},
+            "y": {"source": f"s3://{bucket}/m", "exclude": ["x.json"]},
+        },
+        server=s3.behind(faulty_s3.endpoint),
+        settings={"capacity": 4 << 20},
+    )
+    client = daemon.client()
+    with ThreadPoolExecutor(2) as pool:
+        x, y = pool.map(client.acquire, ("x", "y"))
+    assert (x.path / "big.bin").samefile(y.path / "big.bin")
+    assert faulty_s3.sent("*/big.bin") == 3 << 20
+    assert daemon.metric('cached_flights_ended_total{outcome="ok"}') == 2
+
+
+def test_a_capacity_that_was_lowered_holds_from_the_start(
+    start: Start, s3: S3Server, faulty_s3: FaultyServer, bucket: str
+) -> None:
+    daemon = _daemon(start, s3, faulty_s3, bucket)
+    held = _hold(daemon, "a")
+    _use(daemon, "b", "c", "b")
+    daemon.settings["capacity"] = 25 * UNIT
+    daemon.restart()
+    assert _warm(daemon) == {"a", "b"}
+    daemon.settings["capacity"] = 10 * UNIT
+    daemon.restart()
+    assert _warm(daemon) == {"a"}, "what is leased stays, even beyond the capacity"
+    assert any("capacity" in warning for warning in daemon.operator().status().warnings)
+    assert_same(held[0].path, CONTENTS["a"])
+    assert look(daemon.root).used == 12 * UNIT

@@ -71,6 +71,22 @@ def test_a_root_that_cannot_be_made(start: Start, tmp_path: Path) -> None:
     assert "hint: " in daemon.log
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a directory that its daemon may not write")
+def test_a_root_that_the_user_may_not_write(start: Start, home: Path) -> None:
+    """It says whose the directory should be, and does not spill a traceback."""
+    (home / "cache").mkdir(mode=0o755)
+    environment = clean_environment() | {"CACHED__ROOT": str(home / "cache"), "HOME": str(home)}
+    home.chmod(0o755)
+    done = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", BIN / "cached"],
+        env=environment, cwd="/", capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Permission denied" in done.stderr
+    assert "hint: the daemon's user must own the data directory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A home directory of an ordinary user; pytest's own directories are closed to others than root."""
