@@ -34,8 +34,11 @@ class Tree:
         given = list(files)
         if not given:
             raise InvalidRequest("a tree needs at least one file")
+        sizes: dict[Digest, int] = {}
         for file in given:
             check_path(file.path)
+            if sizes.setdefault(file.blob, file.size) != file.size:
+                raise InvalidRequest(f"file {file.path!r}: {file.blob} is said to have two sizes")
         check_paths_together(file.path for file in given)
         return cls(tuple(sorted(given, key=lambda file: file.path.encode())))
 
