@@ -17,7 +17,10 @@ _LOOK_EVERY_MS = 20
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Seconds from start to exit, CPU seconds of user and system, the most resident memory in bytes."""
+    """Seconds from start to exit, CPU seconds of user and system, the most resident memory in bytes.
+
+    The memory is sampled: 0 for a program that ended within a few hundredths of a second.
+    """
 
     seconds: float
     cpu: float

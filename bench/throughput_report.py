@@ -72,7 +72,7 @@ def _table(runs: Sequence[Run]) -> str:
             row += [
                 f"{median(cpu(run) for run in mine):.2f}",
                 f"{ratio(runs, client, S5CMD, cpu):.2f}",
-                f"{peak / MIB:.0f}",
+                f"{peak / MIB:.0f}" if peak else "",
                 f"{buffers / MIB:.0f}" if buffers else "",
             ]
         rows.append([*row, f"{median(run.busy_cores for run in mine):.1f}"])

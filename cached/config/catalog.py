@@ -32,6 +32,8 @@ class Model(Section):
     """Never evict it."""
     warm_at_start: bool = False
     """Make it complete when the daemon starts, and when the catalog changes."""
+    share: bool = True
+    """Neighbouring nodes may fetch it from this one, and this one from them."""
     namespaces: tuple[str, ...] = ()
     """Kubernetes namespaces that may use it; all when empty. Not enforced on the sockets: see known flaws."""
 

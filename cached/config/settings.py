@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from cached.config.kinds import Bytes, Mode, Seconds, Section
 from cached.config.problems import explain, read_mapping
@@ -136,6 +136,83 @@ class Sockets(Section):
     """Permissions of the operators' socket."""
 
 
+class Tls(Section):
+    """Certificates of the nodes, in PEM; reread as they change. `cachectl certs` makes some for a lab."""
+
+    ca: Path | None = None
+    """Certificates of the CA that vouches for the nodes, and for nobody else."""
+    cert: Path | None = None
+    """This node's certificate, and what leads from it to the CA."""
+    key: Path | None = None
+    """Its private key; not readable by others."""
+    name: str | None = None
+    """A DNS name that the certificates of all nodes carry. When unset, each carries its node's own host,
+    the one in `advertise`."""
+
+
+class Members(Section):
+    """Where the other nodes are known from; at most one of these."""
+
+    static: tuple[str, ...] = ()
+    """host:port of each node; this one may be among them."""
+    dns: str | None = None
+    """Name of a headless Service: its addresses, with the port of `advertise`; or an SRV name that begins
+    with an underscore, which tells ports too."""
+    endpoint_slices: str | None = None
+    """namespace/service, watched at the Kubernetes API server; tells zones too."""
+    refresh: Seconds = 5.0
+    """Between two looks at the DNS."""
+
+
+class Peers(Section):
+    """Neighbouring nodes. Off unless `advertise` is set."""
+
+    advertise: str | None = None
+    """host:port by which other nodes reach this one, such as $(POD_IP):7400."""
+    listen: str | None = None
+    """host:port to listen on; `advertise` when unset."""
+    data_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Where ranges are served, on the same host; the port after that of `listen` when 0."""
+    zone: str = ""
+    """Where this node stands; neighbours of the same zone are asked first."""
+    members: Members = Members()
+    """Where the other nodes are known from."""
+    tls: Tls = Tls()
+    """Who is a node."""
+    plaintext: bool = False
+    """No TLS at all, for a network that encrypts and admits by itself. Whoever reaches the port can read."""
+    upload: Bytes = 0
+    """Bytes per second to other nodes; 0 means no bound."""
+    download: Bytes = 0
+    """Bytes per second from other nodes; 0 means no bound."""
+    uploads: Annotated[int, Field(ge=1, le=256)] = 4
+    """Ranges sent to other nodes at once; half as many more may wait."""
+    downloads: Annotated[int, Field(ge=1, le=256)] = 8
+    """Chunks of a model asked of other nodes at once."""
+    source_reads: Annotated[int, Field(ge=1, le=4096)] = 256
+    """Chunks of a model that all nodes together may be reading from its source at once."""
+    source_bandwidth: Bytes = 0
+    """Bytes per second that all nodes together may read of a model from its source; 0 means no bound."""
+
+    @field_validator("advertise", "listen")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        return _host_and_port(value)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Peers:
+        if sum(bool(x) for x in (self.members.static, self.members.dns, self.members.endpoint_slices)) > 1:
+            raise ValueError("members: name one of static, dns and endpoint_slices")
+        if self.advertise is None:
+            return self
+        given = (self.tls.ca, self.tls.cert, self.tls.key)
+        if self.plaintext and any(given):
+            raise ValueError("plaintext: there are certificates as well; leave one of the two")
+        if not self.plaintext and not all(given):
+            raise ValueError("tls: ca, cert and key are needed, or plaintext: true")
+        return self
+
+
 class Log(Section):
     """The log on standard error."""
 
@@ -177,6 +254,8 @@ class Settings(Section):
     """Re-reading what lies on disk."""
     sources: Sources = Sources()
     """Where bytes may come from."""
+    peers: Peers = Peers()
+    """Neighbouring nodes."""
     log: Log = Log()
     """The log on standard error."""
 
@@ -196,11 +275,7 @@ class Settings(Section):
     @field_validator("metrics")
     @classmethod
     def _address(cls, value: str | None) -> str | None:
-        if value is not None:
-            host, colon, port = value.rpartition(":")
-            if not (host and colon and port.isdigit() and int(port) < 65536):
-                raise ValueError("write host:port, such as 127.0.0.1:9464")
-        return value
+        return _host_and_port(value)
 
     @property
     def socket_directory(self) -> Path:
@@ -212,6 +287,14 @@ class Settings(Section):
         if self.allow_sources is None:
             return () if self.catalog else ("s3://", "file:///")
         return self.allow_sources
+
+
+def _host_and_port(value: str | None) -> str | None:
+    if value is not None:
+        host, colon, port = value.rpartition(":")
+        if not (host and colon and port.isdigit() and int(port) < 65536):
+            raise ValueError("write host:port, such as 127.0.0.1:9464")
+    return value
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

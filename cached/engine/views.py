@@ -102,6 +102,62 @@ class FileView:
     present: bool
 
 
+class PeerState(Enum):
+    """Whether a member may be asked for chunks."""
+
+    OK = "ok"
+    ASIDE = "aside"
+    BANNED = "banned"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """Another member. until: seconds until it may be asked again, 0 when it may be now.
+
+    received, sent: bytes from and to it since the daemon's start. failures: chunks that did not come.
+    """
+
+    address: str
+    zone: str
+    state: PeerState
+    until: float = 0.0
+    received: int = 0
+    sent: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PeersView:
+    """This node among the others. address: empty when it has no peers. source: where they are known from."""
+
+    address: str
+    data_address: str
+    zone: str
+    encrypted: bool
+    source: str
+    peers: tuple[PeerView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmView:
+    """The swarm of a tree, as seen from this node; counts in chunks.
+
+    coordinator: empty while none answers. neighbours: those this node exchanges with, and how many chunks
+    each holds. members, complete, held, granted, reads: only known where the coordinator is; reads counts
+    those from the source under its grants.
+    """
+
+    coordinator: str
+    chunks: int
+    have: int
+    neighbours: tuple[tuple[str, int], ...]
+    members: int = 0
+    complete: int = 0
+    held: int = 0
+    granted: int = 0
+    reads: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class DescribeView:
     """All about one model."""
@@ -111,6 +167,7 @@ class DescribeView:
     leases: tuple[LeaseView, ...]
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    swarm: SwarmView | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,4 +118,53 @@ class Metrics:
             ["method", "code"],
             registry=registry,
         )
+        self.peers = Gauge(
+            "cached_peers", "Other members, by state: ok, aside or banned.", ["state"], registry=registry
+        )
+        self.peer_sent = Counter("cached_peer_sent_bytes", "Bytes sent to other members.", registry=registry)
+        self.peer_uploads = Gauge(
+            "cached_peer_uploads", "Ranges being sent to other members, and waiting.", registry=registry
+        )
+        self.peer_refused = Counter(
+            "cached_peer_refused_requests",
+            "Requests of other members that were not served, by reason: full, missing, identity, malformed.",
+            ["reason"],
+            registry=registry,
+        )
+        self.peer_failures = Counter(
+            "cached_peer_failures",
+            "Chunks asked of other members that did not come, by reason: verify, stall, gone, missing, full.",
+            ["reason"],
+            registry=registry,
+        )
+        self.peer_bans = Counter("cached_peer_bans", "Members banned for wrong bytes.", registry=registry)
+        self.swarms = Gauge(
+            "cached_swarms",
+            "Swarms this node is in, by role: fetching, serving, coordinating.",
+            ["role"],
+            registry=registry,
+        )
+        self.swarm_grants = Counter(
+            "cached_swarm_grants",
+            "Source reads granted by this node as coordinator, in chunks.",
+            registry=registry,
+        )
+        self.swarm_duplicates = Counter(
+            "cached_swarm_duplicate_chunks", "Chunks that came twice.", registry=registry
+        )
+        self.swarm_coordinators = Counter(
+            "cached_swarm_coordinator_changes",
+            "Times that a swarm turned to another coordinator.",
+            registry=registry,
+        )
+        self.swarm_alone = Counter(
+            "cached_swarm_alone",
+            "Fetches that went to the source since no coordinator answered.",
+            registry=registry,
+        )
+        self.certificate_expiry = Gauge(
+            "cached_peer_certificate_expiry_seconds",
+            "When this node's certificate expires, in Unix time; 0 without one.",
+            registry=registry,
+        )
         self.build = Gauge("cached_build_info", "Always 1; the label tells.", ["version"], registry=registry)

@@ -303,6 +303,7 @@ class DescribeResponse(_message.Message):
     LEASES_FIELD_NUMBER: _builtins.int
     INCLUDE_FIELD_NUMBER: _builtins.int
     EXCLUDE_FIELD_NUMBER: _builtins.int
+    SWARM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def artifact(self) -> _types_pb2.Artifact:
         """What List shows, too."""
@@ -323,6 +324,10 @@ class DescribeResponse(_message.Message):
     def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Exclude patterns of the catalog."""
 
+    @_builtins.property
+    def swarm(self) -> Global___Swarm:
+        """Who else has it; told to operators only, and unset when this node takes no part in a swarm."""
+
     def __init__(
         self,
         *,
@@ -331,14 +336,121 @@ class DescribeResponse(_message.Message):
         leases: _abc.Iterable[Global___LeaseInfo] | None = ...,
         include: _abc.Iterable[_builtins.str] | None = ...,
         exclude: _abc.Iterable[_builtins.str] | None = ...,
+        swarm: Global___Swarm | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "swarm", b"swarm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "exclude", b"exclude", "files", b"files", "include", b"include", "leases", b"leases"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "exclude", b"exclude", "files", b"files", "include", b"include", "leases", b"leases", "swarm", b"swarm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DescribeResponse: _TypeAlias = DescribeResponse  # noqa: Y015
+
+@_typing.final
+class Swarm(_message.Message):
+    """The swarm of a tree, as seen from this node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COORDINATOR_FIELD_NUMBER: _builtins.int
+    CHUNK_COUNT_FIELD_NUMBER: _builtins.int
+    HAVE_COUNT_FIELD_NUMBER: _builtins.int
+    NEIGHBOURS_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    coordinator: _builtins.str
+    """Address of the member that coordinates it; empty while none answers."""
+    chunk_count: _builtins.int
+    """Chunks of the tree."""
+    have_count: _builtins.int
+    """Chunks verified on this node."""
+    @_builtins.property
+    def neighbours(self) -> _containers.RepeatedCompositeFieldContainer[Global___SwarmNeighbour]:
+        """Members that this node exchanges chunks with."""
+
+    @_builtins.property
+    def totals(self) -> Global___SwarmTotals:
+        """What the coordinator knows; only set on the node where it is."""
+
+    def __init__(
+        self,
+        *,
+        coordinator: _builtins.str = ...,
+        chunk_count: _builtins.int = ...,
+        have_count: _builtins.int = ...,
+        neighbours: _abc.Iterable[Global___SwarmNeighbour] | None = ...,
+        totals: Global___SwarmTotals | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["totals", b"totals"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_count", b"chunk_count", "coordinator", b"coordinator", "have_count", b"have_count", "neighbours", b"neighbours", "totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Swarm: _TypeAlias = Swarm  # noqa: Y015
+
+@_typing.final
+class SwarmNeighbour(_message.Message):
+    """A member that this node exchanges chunks with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    HAVE_COUNT_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    """Its address."""
+    have_count: _builtins.int
+    """Chunks that it holds."""
+    def __init__(
+        self,
+        *,
+        member: _builtins.str = ...,
+        have_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["have_count", b"have_count", "member", b"member"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SwarmNeighbour: _TypeAlias = SwarmNeighbour  # noqa: Y015
+
+@_typing.final
+class SwarmTotals(_message.Message):
+    """What the coordinator of a swarm knows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_COUNT_FIELD_NUMBER: _builtins.int
+    COMPLETE_COUNT_FIELD_NUMBER: _builtins.int
+    HELD_COUNT_FIELD_NUMBER: _builtins.int
+    GRANTED_COUNT_FIELD_NUMBER: _builtins.int
+    READ_COUNT_FIELD_NUMBER: _builtins.int
+    member_count: _builtins.int
+    """Members in the swarm."""
+    complete_count: _builtins.int
+    """Those that hold the whole tree."""
+    held_count: _builtins.int
+    """Chunks that at least one member holds."""
+    granted_count: _builtins.int
+    """Chunks being read from the source."""
+    read_count: _builtins.int
+    """Chunks read from the source so far."""
+    def __init__(
+        self,
+        *,
+        member_count: _builtins.int = ...,
+        complete_count: _builtins.int = ...,
+        held_count: _builtins.int = ...,
+        granted_count: _builtins.int = ...,
+        read_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_count", b"complete_count", "granted_count", b"granted_count", "held_count", b"held_count", "member_count", b"member_count", "read_count", b"read_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SwarmTotals: _TypeAlias = SwarmTotals  # noqa: Y015
 
 @_typing.final
 class File(_message.Message):

@@ -6,9 +6,11 @@ What an operator may ask of the daemon on a node: on the operators' socket only.
 from cached._proto.v1 import types_pb2 as _types_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +21,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PeerState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PeerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PeerState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PEER_STATE_UNSPECIFIED: _PeerState.ValueType  # 0
+    """Not said."""
+    PEER_STATE_OK: _PeerState.ValueType  # 1
+    """It may."""
+    PEER_STATE_ASIDE: _PeerState.ValueType  # 2
+    """It failed, and is left alone for a while."""
+    PEER_STATE_BANNED: _PeerState.ValueType  # 3
+    """It sent wrong bytes."""
+
+class PeerState(_PeerState, metaclass=_PeerStateEnumTypeWrapper):
+    """Whether a peer may be asked for chunks."""
+
+PEER_STATE_UNSPECIFIED: PeerState.ValueType  # 0
+"""Not said."""
+PEER_STATE_OK: PeerState.ValueType  # 1
+"""It may."""
+PEER_STATE_ASIDE: PeerState.ValueType  # 2
+"""It failed, and is left alone for a while."""
+PEER_STATE_BANNED: PeerState.ValueType  # 3
+"""It sent wrong bytes."""
+Global___PeerState: _TypeAlias = PeerState  # noqa: Y015
 
 @_typing.final
 class WarmRequest(_message.Message):
@@ -618,3 +648,112 @@ class CorruptBlob(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CorruptBlob: _TypeAlias = CorruptBlob  # noqa: Y015
+
+@_typing.final
+class ListPeersRequest(_message.Message):
+    """Asks for the other nodes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPeersRequest: _TypeAlias = ListPeersRequest  # noqa: Y015
+
+@_typing.final
+class ListPeersResponse(_message.Message):
+    """This node among the others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    DATA_ADDRESS_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    ENCRYPTED_FIELD_NUMBER: _builtins.int
+    MEMBERSHIP_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """By which they reach this node; empty when it has no peers."""
+    data_address: _builtins.str
+    """`host:port` where it serves ranges of blobs."""
+    zone: _builtins.str
+    """Where it stands."""
+    encrypted: _builtins.bool
+    """False in plaintext mode."""
+    membership: _builtins.str
+    """Where the others are known from: `static`, `dns NAME` or `endpoint slices NAMESPACE/SERVICE`."""
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Peer]:
+        """The others, by address."""
+
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        data_address: _builtins.str = ...,
+        zone: _builtins.str = ...,
+        encrypted: _builtins.bool = ...,
+        membership: _builtins.str = ...,
+        peers: _abc.Iterable[Global___Peer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_address", b"data_address", "encrypted", b"encrypted", "membership", b"membership", "peers", b"peers", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPeersResponse: _TypeAlias = ListPeersResponse  # noqa: Y015
+
+@_typing.final
+class Peer(_message.Message):
+    """Another node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    USABLE_IN_FIELD_NUMBER: _builtins.int
+    RECEIVED_BYTES_FIELD_NUMBER: _builtins.int
+    SENT_BYTES_FIELD_NUMBER: _builtins.int
+    FAILURE_COUNT_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """Its address."""
+    zone: _builtins.str
+    """Where it stands; empty when nobody said."""
+    state: Global___PeerState.ValueType
+    """Whether it may be asked."""
+    received_bytes: _builtins.int
+    """Bytes received from it since this daemon's start."""
+    sent_bytes: _builtins.int
+    """Bytes sent to it since this daemon's start."""
+    failure_count: _builtins.int
+    """Chunks asked of it that did not come."""
+    @_builtins.property
+    def usable_in(self) -> _duration_pb2.Duration:
+        """How long it may not; unset when it may."""
+
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        zone: _builtins.str = ...,
+        state: Global___PeerState.ValueType = ...,
+        usable_in: _duration_pb2.Duration | None = ...,
+        received_bytes: _builtins.int = ...,
+        sent_bytes: _builtins.int = ...,
+        failure_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usable_in", b"usable_in"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "failure_count", b"failure_count", "received_bytes", b"received_bytes", "sent_bytes", b"sent_bytes", "state", b"state", "usable_in", b"usable_in", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Peer: _TypeAlias = Peer  # noqa: Y015

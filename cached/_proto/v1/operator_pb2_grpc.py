@@ -72,6 +72,11 @@ class OperatorServiceStub:
                 request_serializer=cached_dot_v1_dot_operator__pb2.VerifyRequest.SerializeToString,
                 response_deserializer=cached_dot_v1_dot_operator__pb2.VerifyResponse.FromString,
                 _registered_method=True)
+        self.ListPeers = channel.unary_unary(
+                '/cached.v1.OperatorService/ListPeers',
+                request_serializer=cached_dot_v1_dot_operator__pb2.ListPeersRequest.SerializeToString,
+                response_deserializer=cached_dot_v1_dot_operator__pb2.ListPeersResponse.FromString,
+                _registered_method=True)
 
 
 class OperatorServiceServicer:
@@ -135,6 +140,13 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPeers(self, request, context):
+        """Tell the other nodes that this one knows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -172,6 +184,11 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.Verify,
                     request_deserializer=cached_dot_v1_dot_operator__pb2.VerifyRequest.FromString,
                     response_serializer=cached_dot_v1_dot_operator__pb2.VerifyResponse.SerializeToString,
+            ),
+            'ListPeers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPeers,
+                    request_deserializer=cached_dot_v1_dot_operator__pb2.ListPeersRequest.FromString,
+                    response_serializer=cached_dot_v1_dot_operator__pb2.ListPeersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -366,6 +383,33 @@ class OperatorService:
             '/cached.v1.OperatorService/Verify',
             cached_dot_v1_dot_operator__pb2.VerifyRequest.SerializeToString,
             cached_dot_v1_dot_operator__pb2.VerifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPeers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cached.v1.OperatorService/ListPeers',
+            cached_dot_v1_dot_operator__pb2.ListPeersRequest.SerializeToString,
+            cached_dot_v1_dot_operator__pb2.ListPeersResponse.FromString,
             options,
             channel_credentials,
             insecure,

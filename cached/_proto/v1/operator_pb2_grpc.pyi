@@ -59,6 +59,8 @@ class OperatorServiceStub:
     """Read one model, or the whole store, from disk again and check each chunk. What is
     wrong is quarantined, and fetched again when next asked for.
     """
+    ListPeers: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListPeersRequest, _operator_pb2.ListPeersResponse]
+    """Tell the other nodes that this one knows."""
 
 @_typing.type_check_only
 class OperatorServiceAsyncStub(OperatorServiceStub):
@@ -91,6 +93,8 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     """Read one model, or the whole store, from disk again and check each chunk. What is
     wrong is quarantined, and fetched again when next asked for.
     """
+    ListPeers: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListPeersRequest, _operator_pb2.ListPeersResponse]  # type: ignore[assignment]
+    """Tell the other nodes that this one knows."""
 
 class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """Looks after what lies on a node.
@@ -162,5 +166,13 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Read one model, or the whole store, from disk again and check each chunk. What is
         wrong is quarantined, and fetched again when next asked for.
         """
+
+    @_abc_1.abstractmethod
+    def ListPeers(
+        self,
+        request: _operator_pb2.ListPeersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListPeersResponse, _abc.Awaitable[_operator_pb2.ListPeersResponse]]:
+        """Tell the other nodes that this one knows."""
 
 def add_OperatorServiceServicer_to_server(servicer: OperatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

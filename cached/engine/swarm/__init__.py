@@ -1,0 +1,1 @@
+"""Swarms at work: the state machines driven by time, streams and transfers."""

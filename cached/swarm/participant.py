@@ -1,0 +1,405 @@
+"""One node's part in the swarm of one tree."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from cached.core.digest import Digest
+from cached.core.peer import Member
+from cached.swarm.actions import (
+    Action,
+    ChooseCoordinator,
+    Complete,
+    Connect,
+    Disconnect,
+    Failure,
+    FetchAllYourself,
+    Knock,
+    SendCoordinator,
+    SendNeighbour,
+)
+from cached.swarm.announcing import Announcing
+from cached.swarm.bits import Bits, bits_of, each_bit, lowest
+from cached.swarm.fetching import Counts, Fetching
+from cached.swarm.health import Health
+from cached.swarm.limits import FetchLimits
+from cached.swarm.messages import (
+    VERSION,
+    Ask,
+    Bye,
+    FromCoordinator,
+    GaveUp,
+    Grant,
+    Hash,
+    Hashes,
+    Have,
+    Hello,
+    Holding,
+    NeighbourInfo,
+    Neighbours,
+    Pause,
+    Refused,
+    Stuck,
+    Throttled,
+    WantHashes,
+    Welcome,
+)
+from cached.swarm.neighbourhood import Neighbourhood
+from cached.swarm.seeking import Seeking
+from cached.swarm.trial import Trial
+
+_CHECK, _CHECK_IDLE = 0.25, 2.0  # seconds between looks at what is late, and when nothing can be
+_STUCK_LEAST, _STUCK_MOST = 2.0, 5.0  # seconds before a chunk counts as unreachable
+_STUCK_EVERY: Final = 0.5
+_STUCK_CHUNKS: Final = 32
+_SILENCE: Final = 12.0  # seconds without a word, idle, before a coordinator counts as gone
+_NEVER: Final = float("inf")
+
+
+class Participant:
+    """Events in, actions out. `now` is any clock in seconds that only goes forward.
+
+    Every event returns what to do, in that order, and moves `wake_at`. `load` is for the driver to set:
+    uploads under way and waiting, for neighbours to know. Messages of wrong shape are for the wire to refuse;
+    numbers beyond the tree are passed over here.
+    """
+
+    def __init__(
+        self,
+        tree: Digest,
+        chunk_count: int,
+        size: int,
+        me: Member,
+        data_address: str,
+        have: Bits,
+        hashes: Mapping[int, Hash],
+        limits: FetchLimits,
+        health: Health,
+        rng: random.Random,
+        *,
+        wants: bool = True,
+    ) -> None:
+        """`size` in bytes; `hashes` of all that is in `have`; one `health` for all participants of a node."""
+        self.tree = tree
+        self.me = me
+        self.load = 0
+        self.alone = False
+        self._chunk_count = chunk_count
+        self._size = size
+        self._data_address = data_address
+        self._limits = limits
+        self._rng = rng
+        self._fetching = Fetching(chunk_count, have, hashes, limits, health, rng, wants=wants)
+        self._announcing = Announcing(limits.announce_seconds)
+        self._trial = Trial()
+        self._seeking = Seeking(tree, me.address, limits.welcome_seconds)
+        self._neighbourhood = Neighbourhood(me.address)
+        self._moved = False
+        self._asked = Ask(0)
+        self._unreported: Bits = 0
+        self._report_every = 0.1
+        self._reported_at = 0.0
+        self._heard_at = 0.0
+        self._check_at = 0.0
+        self._unreachable: Bits = 0
+        self._unreachable_at = 0.0
+        self._stuck_from = 0.0
+
+    @property
+    def counts(self) -> Counts:
+        return self._fetching.counts
+
+    @property
+    def have(self) -> Bits:
+        return self._fetching.have
+
+    @property
+    def complete(self) -> bool:
+        return self._fetching.complete
+
+    @property
+    def neighbours(self) -> tuple[NeighbourInfo, ...]:
+        return self._neighbourhood.now
+
+    @property
+    def coordinator(self) -> str | None:
+        """The member chosen to coordinate, None when it has not said Welcome."""
+        return self._seeking.chosen if self._seeking.welcomed else None
+
+    @property
+    def wake_at(self) -> float:
+        """When to call `tick`, if nothing happens before."""
+        return min(
+            self._announcing.due,
+            self._seeking.answer_by,
+            self._check_at,
+            self._fetching.retry_at,
+            self._reported_at + self._report_every if self._unreported and self._seeking.welcomed else _NEVER,
+        )
+
+    def data_address(self, member: str) -> str | None:
+        """`host:port` that serves the bytes of a member that is, or was, a neighbour."""
+        info = self._neighbourhood.info(member)
+        return info.data_address if info else None
+
+    def hash_of(self, chunk: int) -> Hash | None:
+        """What `chunk` must hash to; known for every chunk that is fetched from a member."""
+        return self._fetching.hashes.get(chunk)
+
+    # The ways of the swarm.
+
+    def start(self, now: float, members: Sequence[Member]) -> list[Action]:
+        """Join. `members` are the live ones; whether this node is among them does not matter."""
+        self._seeking.members(member.address for member in members)
+        self._heard_at = self._check_at = self._unreachable_at = now
+        out: list[Action] = []
+        self._choose(now, out)
+        if self.complete:
+            out.append(Complete())
+        return out
+
+    def leave(self, now: float) -> list[Action]:
+        """Say goodbye to all. No event may follow."""
+        out: list[Action] = [SendCoordinator(Bye())]
+        out += [Disconnect(member) for member in self._announcing.members]
+        return out
+
+    def members_changed(self, now: float, members: Sequence[Member]) -> list[Action]:
+        self._seeking.members(member.address for member in members)
+        out: list[Action] = []
+        if self._seeking.has_better(now):
+            self._choose(now, out)
+        return out
+
+    def coordinator_lost(self, now: float) -> list[Action]:
+        """The stream to the coordinator failed or ended."""
+        out: list[Action] = []
+        if self._seeking.lost(now):
+            self._shun(now, out)
+        else:
+            self._choose(now, out)
+        return out
+
+    def answered(self, now: float, member: str) -> list[Action]:
+        """`member` answers a Knock."""
+        self._seeking.good(member)
+        out: list[Action] = []
+        if self._seeking.has_better(now):
+            self._choose(now, out)
+        return out
+
+    def told(self, now: float, message: FromCoordinator) -> list[Action]:
+        """The coordinator chosen last said something."""
+        out: list[Action] = []
+        self._heard_at = now
+        match message:
+            case Welcome():
+                self._welcome(now, message, out)
+            case Neighbours(neighbours):
+                self._adopt(neighbours, out)
+            case Grant(chunks, lease, rate):
+                self._granted(now, chunks, lease, rate, out)
+            case Hashes(hashes):
+                self._learn(now, hashes, out)
+            case WantHashes(chunks):
+                known = {chunk: self._fetching.hashes[chunk] for chunk in each_bit(chunks & self.have)}
+                out.append(SendCoordinator(Have(chunks & self.have, known)))
+            case Pause(seconds):
+                self._fetching.source_from = max(self._fetching.source_from, now + seconds)
+            case Refused():
+                self._shun(now, out)
+        return out
+
+    # Neighbours.
+
+    def connected(self, now: float, member: str) -> list[Action]:
+        """A stream with a neighbour is open, whoever opened it; a newer one replaces an older."""
+        self._neighbourhood.connected(member)
+        self._fetching.forget(member)
+        self._announcing.add(member, self.have)
+        return [SendNeighbour(member, Holding(self.have, self.load))]
+
+    def heard(self, now: float, member: str, message: Holding) -> list[Action]:
+        """A neighbour told what it holds."""
+        out: list[Action] = []
+        if member in self._announcing:
+            info = self._neighbourhood.info(member)
+            near = info is None or info.member.zone == self.me.zone
+            if self._fetching.holds(member, message.chunks, message.load, near=near):
+                self._heard_at = now
+                self._fetching.fill(now, out)
+        return out
+
+    def disconnected(self, now: float, member: str) -> list[Action]:
+        """The stream with a neighbour failed, ended, or could not be opened."""
+        self._announcing.remove(member)
+        self._fetching.forget(member)
+        self._neighbourhood.disconnected(now, member)
+        return []
+
+    # Chunks.
+
+    def received(self, now: float, chunk: int, member: str | None, blake3: Hash) -> list[Action]:
+        """A chunk is on disk, and right: neighbours may have it."""
+        out: list[Action] = []
+        if not self._fetching.received(now, chunk, member, blake3, out):
+            return out
+        self._announcing.added()
+        if member is None:
+            out.append(SendCoordinator(Have(1 << chunk, {chunk: blake3})))
+        else:
+            self._unreported |= 1 << chunk
+        if self.complete:
+            self._report(now, out)
+            self._ask(out)
+            out.append(Complete())
+        self._go_on(now, out)
+        return out
+
+    def failed(self, now: float, chunk: int, member: str | None, why: Failure) -> list[Action]:
+        """A chunk did not come, or came wrong."""
+        out: list[Action] = []
+        flight = self._fetching.failed(now, chunk, member, why, out)
+        if member is None and flight is not None and not self.alone:
+            out.append(SendCoordinator(GaveUp(1 << chunk, why.value)))
+        if why is not Failure.LOCAL:
+            self._go_on(now, out)
+        return out
+
+    def source_throttled(self, now: float, seconds: float) -> list[Action]:
+        """The source answered 429 or 503; the transfer waits that long by itself."""
+        self._fetching.source_from = max(self._fetching.source_from, now + seconds)
+        return [SendCoordinator(Throttled(seconds))]
+
+    def tick(self, now: float) -> list[Action]:
+        """Time passed."""
+        out: list[Action] = []
+        if now >= self._seeking.answer_by:
+            self._shun(now, out)
+        if now >= self._check_at:
+            self._check_at = now + (_CHECK if self._fetching.missing else _CHECK_IDLE)
+            self._check(now, out)
+        self._go_on(now, out)
+        return out
+
+    def _go_on(self, now: float, out: list[Action]) -> None:
+        self._fetching.fill(now, out)
+        if self.alone:
+            self._fetching.fill_alone(now, out)
+        if now >= self._announcing.due:
+            for member, chunks in self._announcing.flush(now, self.have, self._fetching.rarity.holdings):
+                out.append(SendNeighbour(member, Holding(chunks, self.load)))
+        if self._unreported and now >= self._reported_at + self._report_every:
+            self._report(now, out)
+
+    def _report(self, now: float, out: list[Action]) -> None:
+        if self._unreported and self._seeking.welcomed:
+            out.append(SendCoordinator(Have(self._unreported)))
+            self._unreported = 0
+            self._reported_at = now
+
+    def _ask(self, out: list[Action]) -> None:
+        ready = self._limits.source_reads if self._fetching.missing else 0
+        ask = Ask(ready, self._trial.wanted, self._trial.proven)
+        if ask != self._asked and self._seeking.welcomed:
+            self._asked = ask
+            out.append(SendCoordinator(ask))
+
+    def _granted(self, now: float, chunks: Bits, lease: float, rate: float, out: list[Action]) -> None:
+        self.alone = False
+        here = chunks & self.have
+        if here:
+            hashes = {chunk: self._fetching.hashes[chunk] for chunk in each_bit(here)}
+            out.append(SendCoordinator(Have(here, hashes)))
+        self._fetching.granted(now, chunks, lease, rate, out)
+
+    def _learn(self, now: float, hashes: Mapping[int, Hash], out: list[Action]) -> None:
+        self._fetching.learn(hashes)
+        if hashes:
+            self._fetching.fill(now, out)
+
+    def _check(self, now: float, out: list[Action]) -> None:
+        over = self._fetching.check(now, out)
+        if over:
+            out.append(SendCoordinator(GaveUp(over, "the lease is over")))
+        out += [Connect(member) for member in self._neighbourhood.to_dial(now)]
+        if self._seeking.welcomed:
+            out += [Knock(member) for member in self._seeking.to_knock(now)]
+        received = self.counts.from_peers + self.counts.from_source
+        slow = self._size / self._chunk_count / self._limits.slow_rate
+        self._trial.look(now, received, self._fetching.flying.slowness(now), slow)
+        self._ask(out)
+        if self._fetching.missing:
+            self._look_stuck(now, out)
+            idle = not self._fetching.flying.pending and now >= self._fetching.source_from
+            if idle and now - self._heard_at > _SILENCE and self._seeking.welcomed:
+                self._heard_at = now
+                self._shun(now, out)
+
+    def _look_stuck(self, now: float, out: list[Action]) -> None:
+        """Tell what no neighbour can bring: at once if those who hold it failed, else after a while."""
+        unreachable = self._fetching.unreachable(now)
+        stuck = unreachable & self._fetching.withheld(now) if now >= self._stuck_from else 0
+        usual = self._fetching.flying.peer_seconds or 0.0
+        if now >= self._unreachable_at + min(max(20 * usual, _STUCK_LEAST), _STUCK_MOST):
+            stuck |= unreachable & self._unreachable
+            self._unreachable, self._unreachable_at = unreachable, now
+        if stuck and self._seeking.welcomed:
+            self._stuck_from = now + _STUCK_EVERY
+            out.append(SendCoordinator(Stuck(lowest(stuck, _STUCK_CHUNKS), self._fetching.avoided(now))))
+
+    # The coordinator.
+
+    def _choose(self, now: float, out: list[Action]) -> None:
+        chosen = self._seeking.choose(now)
+        self._asked = Ask(0)
+        reading = bits_of(flight.chunk for flight in self._fetching.flying if flight.member is None)
+        hello = Hello(
+            VERSION,
+            self.tree,
+            self._chunk_count,
+            self._size,
+            self.me,
+            self._data_address,
+            self.have,
+            reading,
+            wants=self._fetching.wants,
+            moved=self._moved,
+            neighbours=tuple(info.member.address for info in self.neighbours),
+        )
+        self._unreported = 0
+        out += [ChooseCoordinator(chosen), SendCoordinator(hello)]
+
+    def _shun(self, now: float, out: list[Action]) -> None:
+        """The coordinator failed us; turn to the next, and do without one if that takes too long."""
+        if self._seeking.chosen is not None:
+            self._seeking.shun(now, self._seeking.chosen)
+        since = self._seeking.unanswered_since
+        if since is not None and now - since > self._limits.alone_seconds and not self.alone:
+            self.alone = True
+            out.append(FetchAllYourself("no coordinator answers"))
+            self._fetching.fill_alone(now, out)
+        self._choose(now, out)
+
+    def _welcome(self, now: float, welcome: Welcome, out: list[Action]) -> None:
+        if welcome.version != VERSION:
+            self._shun(now, out)
+            return
+        self._seeking.answered()
+        self._moved = True
+        self.alone = False
+        self._report_every = welcome.report_seconds
+        self._adopt(welcome.neighbours, out)
+        self._ask(out)
+        self._learn(now, welcome.hashes, out)
+
+    def _adopt(self, neighbours: Sequence[NeighbourInfo], out: list[Action]) -> None:
+        new, gone = self._neighbourhood.adopt(neighbours)
+        for member in gone:
+            if member in self._announcing:
+                self._announcing.remove(member)
+                self._fetching.forget(member)
+            out.append(Disconnect(member))
+        out += [Connect(member) for member in new if member not in self._announcing]
