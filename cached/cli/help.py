@@ -17,6 +17,7 @@ is null. Fields may be added, never renamed or taken away.
   ls             {artifacts: [ARTIFACT]}
   describe       DESCRIBE_RESPONSE
   status         STATUS_RESPONSE
+  peers          LIST_PEERS_RESPONSE
   warm           {results: [{ref, state, path, tree, size_bytes, fetched_bytes,
                   error}]}; state is accepted, fetching, warm or failed
   evict          {results: [{ref, freed_bytes, error}]}

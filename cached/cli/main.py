@@ -22,6 +22,7 @@ COMMANDS = {
     "ls": "cached.cli.show:ls",
     "describe": "cached.cli.show:describe",
     "status": "cached.cli.show:status",
+    "peers": "cached.cli.peers:peers",
     "pin": "cached.cli.hold:pin",
     "unpin": "cached.cli.hold:unpin",
     "evict": "cached.cli.evict:evict",

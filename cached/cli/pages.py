@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cached.cli.text import coarse, columns
+from cached.cli.text import coarse, columns, plain
 from cached.kit.units import show_bytes
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from cached._proto.v1.cache_pb2 import DescribeResponse
-    from cached._proto.v1.operator_pb2 import CatalogStatus, ScrubStatus, StatusResponse
+    from cached._proto.v1.cache_pb2 import DescribeResponse, Swarm
+    from cached._proto.v1.operator_pb2 import (
+        CatalogStatus,
+        ListPeersResponse,
+        Peer,
+        ScrubStatus,
+        StatusResponse,
+    )
     from cached._proto.v1.types_pb2 import Artifact
 
 
@@ -36,7 +42,7 @@ def models(artifacts: Iterable[Artifact], now: float) -> str:
 
 
 def model(answer: DescribeResponse, now: float) -> str:
-    """Facts, then files, then leases."""
+    """Facts, then files, leases and the neighbours in the swarm."""
     it = answer.artifact
     facts = [
         ("ref", it.ref),
@@ -51,6 +57,7 @@ def model(answer: DescribeResponse, now: float) -> str:
         ("last used", _ago(it.last_use_time, now) if it.HasField("last_use_time") else "never"),
         ("include", " ".join(answer.include)),
         ("exclude", " ".join(answer.exclude)),
+        *(_swarm(answer.swarm) if answer.HasField("swarm") else ()),
     ]
     parts = [columns([fact for fact in facts if fact[1]])]
     if answer.files:
@@ -62,6 +69,12 @@ def model(answer: DescribeResponse, now: float) -> str:
     if answer.leases:
         leases = [(lease.holder, f"in {coarse(_unix(lease.expire_time) - now)}") for lease in answer.leases]
         parts.append(columns([("LEASE OF", "EXPIRES"), *leases]))
+    if answer.swarm.neighbours:
+        neighbours = [
+            (each.member, f"{each.have_count} of {answer.swarm.chunk_count}")
+            for each in answer.swarm.neighbours
+        ]
+        parts.append(columns([("NEIGHBOUR", "CHUNKS"), *neighbours]))
     return "\n\n".join(parts)
 
 
@@ -90,6 +103,51 @@ def status(answer: StatusResponse, now: float) -> str:
     return columns([fact for fact in facts if fact[1]])
 
 
+def peers(answer: ListPeersResponse) -> str:
+    """This node, then a row for each of the others."""
+    if not answer.address:
+        return "no peers: the daemon runs alone until peers.advertise is set"
+    words = [
+        f"this node is {plain(answer.address)}",
+        f"zone {plain(answer.zone)}" if answer.zone else "",
+        "encrypted" if answer.encrypted else "not encrypted",
+        f"members from {plain(answer.membership)}" if answer.membership else "no members configured",
+    ]
+    rows = [
+        (
+            each.address,
+            each.zone,
+            _peer_state(each),
+            coarse(each.usable_in.ToTimedelta().total_seconds()) if each.HasField("usable_in") else "",
+            show_bytes(each.received_bytes),
+            show_bytes(each.sent_bytes),
+            str(each.failure_count),
+        )
+        for each in answer.peers
+    ]
+    header = ("ADDRESS", "ZONE", "STATE", "USABLE IN", "RECEIVED", "SENT", "FAILURES")
+    table = columns([header, *rows]) if rows else "no other node is known"
+    return ", ".join(word for word in words if word) + "\n\n" + table
+
+
+def _swarm(swarm: Swarm) -> list[tuple[str, str]]:
+    facts = [
+        ("chunks", f"{swarm.have_count} of {swarm.chunk_count} here"),
+        ("coordinator", swarm.coordinator or "none answers"),
+    ]
+    if swarm.HasField("totals"):
+        totals = swarm.totals
+        facts.append(
+            (
+                "swarm",
+                f"{totals.member_count} members, {totals.complete_count} with all of it; "
+                f"{totals.held_count} of {swarm.chunk_count} chunks held, "
+                f"{totals.granted_count} being read from the source, {totals.read_count} read",
+            )
+        )
+    return facts
+
+
 def _catalog(catalog: CatalogStatus, now: float) -> str:
     if not catalog.path:
         return "none"
@@ -111,6 +169,12 @@ def _state(it: Artifact) -> str:
     if it.HasField("progress") and it.progress.total_bytes:
         return f"{name} {100 * it.progress.done_bytes // it.progress.total_bytes}%"
     return name
+
+
+def _peer_state(it: Peer) -> str:
+    from cached._proto.v1.operator_pb2 import PeerState
+
+    return PeerState.Name(it.state).removeprefix("PEER_STATE_").lower()
 
 
 def _unix(time: Timestamp) -> float:

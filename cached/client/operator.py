@@ -102,6 +102,11 @@ class OperatorClient:
         request = wire.VerifyRequest(ref=ref)
         return self._connection.stream(lambda left: self._stub().Verify(request, timeout=left), timeout)
 
+    def peers(self, *, timeout: float | None = None) -> wire.ListPeersResponse:
+        """This node among the others; `address` is empty when it has no peers."""
+        request = wire.ListPeersRequest()
+        return self._connection.call(lambda left: self._stub().ListPeers(request, timeout=left), timeout)
+
     def serving(self, service: str = "", *, timeout: float | None = None) -> bool:
         """Whether the daemon says SERVING; NotFound for a service that it does not have."""
         from grpc_health.v1 import health_pb2, health_pb2_grpc  # only health needs it: 5 ms of start

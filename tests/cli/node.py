@@ -84,6 +84,8 @@ class Node:
         self.lost = False
         self.refused = ""
         self.corrupt: list[operator_pb2.CorruptBlob] = []
+        self.swarm: cache_pb2.Swarm | None = None
+        self.peers = operator_pb2.ListPeersResponse()
         self.health = health.HealthServicer()
 
     @property
@@ -208,6 +210,7 @@ class _Cache(cache_pb2_grpc.CacheServiceServicer):
                 )
             ],
             exclude=["*.bin"],
+            swarm=self.node.swarm,
         )
 
 
@@ -299,6 +302,11 @@ class _Operator(operator_pb2_grpc.OperatorServiceServicer):
             scrub=operator_pb2.ScrubStatus(blob_count=12),
             warnings=["the filesystem is nearly full"],
         )
+
+    def ListPeers(
+        self, request: operator_pb2.ListPeersRequest, context: grpc.ServicerContext
+    ) -> operator_pb2.ListPeersResponse:
+        return self.node.peers
 
     def Verify(
         self, request: operator_pb2.VerifyRequest, context: grpc.ServicerContext

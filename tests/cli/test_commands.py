@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2
 
-from cached._proto.v1 import operator_pb2
+from cached._proto.v1 import cache_pb2, operator_pb2
 from tests.cli.conftest import Ask
 from tests.cli.node import TREE, Node
 
@@ -123,6 +124,104 @@ def test_describe(ask: Ask) -> None:
     assert f"tree       {TREE}" in facts.splitlines()
     assert files.splitlines()[1].split() == ["config.json", "612", "B", "yes", TREE]
     assert leases.splitlines()[1].split() == ["pod/?[31mevil", "in", "5m"]
+
+
+def test_describe_tells_the_swarm(node: Node, ask: Ask) -> None:
+    node.swarm = cache_pb2.Swarm(
+        coordinator="10.0.0.1:7400",
+        chunk_count=40,
+        have_count=12,
+        neighbours=[cache_pb2.SwarmNeighbour(member="10.0.0.2:7400", have_count=39)],
+        totals=cache_pb2.SwarmTotals(
+            member_count=16, complete_count=3, held_count=38, granted_count=2, read_count=37
+        ),
+    )
+    facts, *_, neighbours = ask("describe", "minilm").stdout.split("\n\n")
+    told = dict(line.split(maxsplit=1) for line in facts.splitlines())
+    assert told["coordinator"] == "10.0.0.1:7400"
+    assert told["chunks"] == "12 of 40 here"
+    assert told["swarm"] == (
+        "16 members, 3 with all of it; 38 of 40 chunks held, 2 being read from the source, 37 read"
+    )
+    assert [line.split() for line in neighbours.splitlines()] == [
+        ["NEIGHBOUR", "CHUNKS"],
+        ["10.0.0.2:7400", "39", "of", "40"],
+    ]
+    exact = parsed(ask("describe", "minilm", "-o", "json").stdout)["swarm"]
+    assert exact["neighbours"] == [{"member": "10.0.0.2:7400", "have_count": 39}]
+    assert exact["totals"]["read_count"] == 37
+
+
+def test_describe_of_a_swarm_without_a_coordinator(node: Node, ask: Ask) -> None:
+    node.swarm = cache_pb2.Swarm(chunk_count=40)
+    told = ask("describe", "minilm").stdout
+    assert "none answers" in told
+    assert "members" not in told
+    assert "NEIGHBOUR" not in told
+
+
+PEERS = operator_pb2.ListPeersResponse(
+    address="10.0.0.1:7400",
+    data_address="10.0.0.1:7401",
+    zone="a",
+    encrypted=True,
+    membership="dns nodes.cached.svc",
+    peers=[
+        operator_pb2.Peer(
+            address="10.0.0.2:7400",
+            zone="a",
+            state=operator_pb2.PEER_STATE_OK,
+            received_bytes=90 << 20,
+            sent_bytes=512,
+        ),
+        operator_pb2.Peer(
+            address="10.0.0.3:7400",
+            state=operator_pb2.PEER_STATE_BANNED,
+            usable_in=Duration(seconds=58, nanos=500_000_000),
+            failure_count=2,
+        ),
+    ],
+)
+
+
+def test_peers(node: Node, ask: Ask) -> None:
+    node.peers = PEERS
+    own, table = ask("peers").stdout.split("\n\n")
+    assert own == "this node is 10.0.0.1:7400, zone a, encrypted, members from dns nodes.cached.svc"
+    assert [line.split() for line in table.splitlines()] == [
+        ["ADDRESS", "ZONE", "STATE", "USABLE", "IN", "RECEIVED", "SENT", "FAILURES"],
+        ["10.0.0.2:7400", "a", "ok", "-", "90.0", "MiB", "512", "B", "0"],
+        ["10.0.0.3:7400", "-", "banned", "58s", "0", "B", "0", "B", "2"],
+    ]
+
+
+def test_peers_as_json_and_yaml_are_the_same(node: Node, ask: Ask) -> None:
+    node.peers = PEERS
+    answer = parsed(ask("peers", "-o", "json").stdout)
+    assert (answer["address"], answer["encrypted"]) == ("10.0.0.1:7400", True)
+    assert [(each["state"], each["usable_in"]) for each in answer["peers"]] == [
+        ("ok", None),
+        ("banned", 58.5),
+    ]
+    assert yaml.safe_load(ask("peers", "-o", "yaml").stdout) == answer
+
+
+def test_peers_of_a_node_that_knows_nobody(node: Node, ask: Ask) -> None:
+    node.peers = operator_pb2.ListPeersResponse(address="10.0.0.1:7400")
+    own, others = ask("peers").stdout.split("\n\n")
+    assert own == "this node is 10.0.0.1:7400, not encrypted, no members configured"
+    assert others == "no other node is known\n"
+
+
+def test_peers_of_a_node_that_has_none(ask: Ask) -> None:
+    result = ask("peers")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "no peers: the daemon runs alone until peers.advertise is set\n"
+    assert parsed(ask("peers", "-o", "json").stdout)["address"] == ""
+
+
+def test_peers_of_a_daemon_that_is_absent(ask: Ask) -> None:
+    assert ask("--address", "/nowhere/cached.sock", "peers").exit_code == 7
 
 
 def test_status(ask: Ask) -> None:

@@ -22,12 +22,16 @@ from cached.engine.views import (
     DescribeView,
     FileView,
     LeaseView,
+    PeerState,
+    PeersView,
+    PeerView,
     Ready,
     Resolved,
     ScrubView,
     SpaceView,
     State,
     StatusView,
+    SwarmView,
     VerifyEvent,
     Warmed,
     WarmEvent,
@@ -62,6 +66,30 @@ STATUS = StatusView(
     warnings=("the scrub found 1 corrupt blob",),
 )
 
+PEERS = PeersView(
+    address="10.0.0.1:7400",
+    data_address="10.0.0.1:7401",
+    zone="a",
+    encrypted=True,
+    source="dns nodes.cached.svc",
+    peers=(
+        PeerView("10.0.0.3:7400", "b", PeerState.BANNED, until=58.5, received=4096, failures=2),
+        PeerView("10.0.0.2:7400", "a", PeerState.OK, received=90 * MIB, sent=10 * MIB),
+        PeerView("10.0.0.4:7400", "", PeerState.ASIDE, until=0.25, failures=1),
+    ),
+)
+SWARM = SwarmView(
+    coordinator="10.0.0.1:7400",
+    chunks=12,
+    have=7,
+    neighbours=(("10.0.0.3:7400", 2), ("10.0.0.2:7400", 12)),
+    members=4,
+    complete=1,
+    held=11,
+    granted=3,
+    reads=8,
+)
+
 
 class FakeEngine:
     """Implements `cached.serve.api.Engine`; `steps` says what an acquire of each ref goes through.
@@ -79,6 +107,7 @@ class FakeEngine:
         self.renewals = 0
         self.slow_to_leave = 0.0
         self.broken: Exception | None = None
+        self.swarm: SwarmView | None = SWARM
         self._trees = trees
         self._moved = asyncio.Event()
         self._numbers = itertools.count(1)
@@ -145,7 +174,9 @@ class FakeEngine:
             FileView(TreeFile(SAMPLE, 2, Digest.sha256(b"{}")), True),
             FileView(TreeFile("model.safetensors", 7, BLOB), False),
         )
-        return DescribeView(self.artifact(ref), files, (late, soon), ("*.safetensors",), ("*.bin",))
+        return DescribeView(
+            self.artifact(ref), files, (late, soon), ("*.safetensors",), ("*.bin",), self.swarm
+        )
 
     def artifact(self, ref: str, *, pinned: bool = False) -> ArtifactView:
         return ArtifactView(
@@ -196,6 +227,9 @@ class FakeEngine:
         if self.broken:
             raise self.broken
         return STATUS
+
+    def peers(self) -> PeersView:
+        return PEERS
 
     async def verify(self, ref: str) -> AsyncGenerator[VerifyEvent, None]:
         yield VerifyEvent(4, 9)

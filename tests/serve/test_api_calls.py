@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from cached._proto.v1 import cache_pb2 as cache
 from cached._proto.v1 import operator_pb2 as operator
 from cached._proto.v1 import types_pb2 as types
+from cached.engine.views import SwarmView
 from cached.serve.api.server import CACHE, OPERATOR
 from tests.serve.conftest import Api
 from tests.serve.fake_engine import HALFWAY, MIB, RESOLVED, SAMPLE
@@ -89,10 +90,66 @@ async def test_describe_tells_all_but_lease_ids(api: Api) -> None:
     assert b"secret" not in told.SerializeToString()
 
 
-async def test_pods_are_not_told_the_source(api: Api) -> None:
+async def test_pods_are_told_neither_the_source_nor_the_swarm(api: Api) -> None:
     told = await api.pod.Describe(cache.DescribeRequest(ref="minilm"))
     assert told.artifact.source == ""
+    assert not told.HasField("swarm")
+    assert b"10.0.0." not in told.SerializeToString()
     assert told.artifact.ref == "minilm"
+
+
+async def test_operators_are_told_the_swarm(api: Api) -> None:
+    told = (await api.cache.Describe(cache.DescribeRequest(ref="minilm"))).swarm
+    assert told == cache.Swarm(
+        coordinator="10.0.0.1:7400",
+        chunk_count=12,
+        have_count=7,
+        neighbours=[
+            cache.SwarmNeighbour(member="10.0.0.2:7400", have_count=12),
+            cache.SwarmNeighbour(member="10.0.0.3:7400", have_count=2),
+        ],
+        totals=cache.SwarmTotals(
+            member_count=4, complete_count=1, held_count=11, granted_count=3, read_count=8
+        ),
+    )
+
+
+async def test_totals_are_told_only_where_the_coordinator_is(api: Api) -> None:
+    api.engine.swarm = SwarmView(coordinator="", chunks=12, have=0, neighbours=())
+    told = await api.cache.Describe(cache.DescribeRequest(ref="minilm"))
+    assert told.swarm == cache.Swarm(chunk_count=12)
+    assert not told.swarm.HasField("totals")
+    api.engine.swarm = None
+    assert not (await api.cache.Describe(cache.DescribeRequest(ref="minilm"))).HasField("swarm")
+
+
+async def test_peers_are_told_by_address(api: Api) -> None:
+    told = await api.operator.ListPeers(operator.ListPeersRequest())
+    fine, banned, aside = told.peers
+    del told.peers[:]
+    assert told == operator.ListPeersResponse(
+        address="10.0.0.1:7400",
+        data_address="10.0.0.1:7401",
+        zone="a",
+        encrypted=True,
+        membership="dns nodes.cached.svc",
+    )
+    assert fine == operator.Peer(
+        address="10.0.0.2:7400",
+        zone="a",
+        state=operator.PEER_STATE_OK,
+        received_bytes=90 * MIB,
+        sent_bytes=10 * MIB,
+    )
+    assert banned == operator.Peer(
+        address="10.0.0.3:7400",
+        zone="b",
+        state=operator.PEER_STATE_BANNED,
+        usable_in=Duration(seconds=58, nanos=500_000_000),
+        received_bytes=4096,
+        failure_count=2,
+    )
+    assert (aside.state, aside.usable_in) == (operator.PEER_STATE_ASIDE, Duration(nanos=250_000_000))
 
 
 async def test_warm_tells_each_event_of_each_model(api: Api) -> None:

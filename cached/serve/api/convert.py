@@ -22,6 +22,11 @@ STATES: Final = {
     views.State.WARM: types.ARTIFACT_STATE_WARM,
     views.State.FAILED: types.ARTIFACT_STATE_FAILED,
 }
+PEER_STATES: Final = {
+    views.PeerState.OK: operator.PEER_STATE_OK,
+    views.PeerState.ASIDE: operator.PEER_STATE_ASIDE,
+    views.PeerState.BANNED: operator.PEER_STATE_BANNED,
+}
 
 
 def timestamp(unix: float | None) -> Timestamp | None:
@@ -107,10 +112,10 @@ def artifact(view: views.ArtifactView, *, show_source: bool) -> types.Artifact:
     )
 
 
-def describe_response(view: views.DescribeView, *, show_source: bool) -> cache.DescribeResponse:
+def describe_response(view: views.DescribeView, *, for_operators: bool) -> cache.DescribeResponse:
     """Leases are sorted here, soonest to expire first; their ids are not told."""
     return cache.DescribeResponse(
-        artifact=artifact(view.artifact, show_source=show_source),
+        artifact=artifact(view.artifact, show_source=for_operators),
         files=[
             cache.File(path=f.file.path, size_bytes=f.file.size, blob=f.file.blob, present=f.present)
             for f in view.files
@@ -121,6 +126,26 @@ def describe_response(view: views.DescribeView, *, show_source: bool) -> cache.D
         ],
         include=view.include,
         exclude=view.exclude,
+        swarm=swarm(view.swarm) if view.swarm and for_operators else None,
+    )
+
+
+def swarm(view: views.SwarmView) -> cache.Swarm:
+    totals = cache.SwarmTotals(
+        member_count=view.members,
+        complete_count=view.complete,
+        held_count=view.held,
+        granted_count=view.granted,
+        read_count=view.reads,
+    )
+    return cache.Swarm(
+        coordinator=view.coordinator,
+        chunk_count=view.chunks,
+        have_count=view.have,
+        neighbours=[
+            cache.SwarmNeighbour(member=member, have_count=have) for member, have in sorted(view.neighbours)
+        ],
+        totals=totals if view.members else None,  # a coordinator that knows of nobody has nothing to tell
     )
 
 
@@ -180,4 +205,27 @@ def verify_response(event: views.VerifyEvent) -> operator.VerifyResponse:
         total_bytes=event.total,
         corrupt=[operator.CorruptBlob(blob=found.blob, refs=found.refs) for found in event.corrupt],
         finished=event.finished,
+    )
+
+
+def list_peers_response(view: views.PeersView) -> operator.ListPeersResponse:
+    """Sorted here, by address."""
+    return operator.ListPeersResponse(
+        address=view.address,
+        data_address=view.data_address,
+        zone=view.zone,
+        encrypted=view.encrypted,
+        membership=view.source,
+        peers=[
+            operator.Peer(
+                address=each.address,
+                zone=each.zone,
+                state=PEER_STATES[each.state],
+                usable_in=duration(each.until or None),
+                received_bytes=each.received,
+                sent_bytes=each.sent,
+                failure_count=each.failures,
+            )
+            for each in sorted(view.peers, key=lambda each: each.address)
+        ],
     )

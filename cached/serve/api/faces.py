@@ -16,12 +16,13 @@ class CacheFace:
     """`CacheService`.
 
     Streams are written, not yielded: so a cancellation arrives inside the handler, which leaves the
-    engine at once and not when the collector finds out.
+    engine at once and not when the collector finds out. Only operators are told where a model comes from,
+    and who else has it.
     """
 
-    def __init__(self, engine: Engine, *, show_source: bool) -> None:
+    def __init__(self, engine: Engine, *, for_operators: bool) -> None:
         self._engine = engine
-        self._show_source = show_source
+        self._for_operators = for_operators
 
     async def Acquire(self, request: cache.AcquireRequest, context: Context) -> None:
         ttl, holder = checked_ttl(request), checked_holder(request.holder)
@@ -39,7 +40,7 @@ class CacheFace:
 
     async def Describe(self, request: cache.DescribeRequest, context: Context) -> cache.DescribeResponse:
         view = await self._engine.describe(request.ref)
-        return convert.describe_response(view, show_source=self._show_source)
+        return convert.describe_response(view, for_operators=self._for_operators)
 
 
 class OperatorFace:
@@ -77,3 +78,8 @@ class OperatorFace:
         async with aclosing(self._engine.verify(request.ref)) as events:
             async for event in events:
                 await context.write(convert.verify_response(event))
+
+    async def ListPeers(
+        self, request: operator.ListPeersRequest, context: Context
+    ) -> operator.ListPeersResponse:
+        return convert.list_peers_response(self._engine.peers())

@@ -10,6 +10,7 @@ from cached.engine.views import (
     ArtifactView,
     DescribeView,
     LeaseView,
+    PeersView,
     StatusView,
     VerifyEvent,
     WarmEvent,
@@ -50,6 +51,10 @@ class Engine(Protocol):
     async def unpin(self, ref: str) -> ArtifactView: ...
 
     async def status(self) -> StatusView: ...
+
+    def peers(self) -> PeersView:
+        """The other members, in any order; `address` is empty without peers."""
+        ...
 
     def verify(self, ref: str) -> AsyncGenerator[VerifyEvent, None]:
         """One model, or the whole store when `ref` is empty."""

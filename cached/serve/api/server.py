@@ -43,11 +43,11 @@ class ApiServer:
 
     def __init__(self, engine: Engine, metrics: Metrics, *, pods: Listen, operators: Listen) -> None:
         self._doors = (
-            _Door(pods, Guard(metrics), {CACHE: CacheFace(engine, show_source=False)}),
+            _Door(pods, Guard(metrics), {CACHE: CacheFace(engine, for_operators=False)}),
             _Door(
                 operators,
                 Guard(metrics),
-                {CACHE: CacheFace(engine, show_source=True), OPERATOR: OperatorFace(engine)},
+                {CACHE: CacheFace(engine, for_operators=True), OPERATOR: OperatorFace(engine)},
             ),
         )
 
