@@ -38,6 +38,11 @@ class Filling:
             return self._open[blob][1].verified_bytes
         return self._parts.state.staged.get(blob, 0)
 
+    def open_stage(self, blob: Digest) -> Stage | None:
+        """The stage of `blob`, if one is open, or was an instant ago. Thread-safe."""
+        found = self._open.get(blob)
+        return found[1] if found else None
+
     async def stage(
         self, reservation: Reservation, blob: Digest, size: int, crc: tuple[CrcKind, int] | None
     ) -> Stage:

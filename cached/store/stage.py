@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from cached.core.chunks import chunk_span
+from cached.core.chunks import chunk_count, chunk_span
 from cached.core.digest import Digest
 from cached.core.errors import Corrupt, DiskFault
 from cached.core.sink import Buffer
@@ -130,6 +130,27 @@ class Stage:
             with self._turn:
                 self._writing.remove(index)
                 self._turn.notify_all()
+
+    def hashes(self) -> Mapping[int, bytes]:
+        """The BLAKE3 of each chunk that is here now, 32 bytes each, by index."""
+        with self._turn:
+            return dict(self._hashes)
+
+    def open_verified(self, offset: int, length: int) -> int | None:
+        """A descriptor that reads these bytes, when each chunk of them is here; close it. None otherwise.
+
+        It stays good whatever becomes of the stage. For any thread. Raises DiskFault.
+        """
+        if not 0 <= offset <= offset + length <= self.size:
+            return None
+        wanted = range(offset // self.chunk_size, chunk_count(offset + length, self.chunk_size))
+        with self._turn:
+            if self._closed or not all(index in self._hashes for index in wanted):
+                return None
+            # Opened by descriptor, not by path: a commit may be moving the file just now. And opened
+            # again rather than duplicated, so that its reader is bound to no alignment.
+            with disk_faults(f"opening the stage of blob {self.blob}", self._data):
+                return os.open(f"/proc/self/fd/{self._file.fd}", os.O_RDONLY | os.O_CLOEXEC)
 
     def chunk_hashes(self) -> bytes:
         """The BLAKE3 of every chunk, 32 bytes each, in order. All chunks must be here."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from cached.core.clock import Clock
 from cached.core.digest import Digest
+from cached.core.errors import NotFound
 from cached.core.source import CrcKind
 from cached.core.tree import Tree
 from cached.kit.locks import KeyedLocks
@@ -21,6 +22,7 @@ from cached.store.filling import Filling
 from cached.store.index import Index
 from cached.store.layout import Layout
 from cached.store.leasing import Leasing
+from cached.store.lending import Lending
 from cached.store.lock import RootLock
 from cached.store.losses import Losses
 from cached.store.parts import Parts
@@ -64,8 +66,9 @@ _MOST_MIN_FREE: Final = 50 << 30
 class Store:
     """Blobs and trees on this node's disk, within a budget, never taking away what is held.
 
-    All methods are for the event loop on which it was opened. What they answer from is in memory; what they
-    change is in the index before they return, but for leases and uses, which follow within milliseconds.
+    All methods are for the event loop on which it was opened, but those that say so. What they answer from
+    is in memory; what they change is in the index before they return, but for leases and uses, which follow
+    within milliseconds.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Store:
         self._losses = Losses(parts, self._probe)
         self._room = Room(parts, min_free)
         self._filling = Filling(parts)
+        self._lending = Lending(parts, self._filling)
         self._leasing = Leasing(parts)
         self._naming: KeyedLocks[str] = KeyedLocks()
         self._scrub = Scrub(parts, self._losses, scrub_rate, scrub_interval)
@@ -193,6 +197,31 @@ class Store:
         missing = self._parts.state.missing(tree)
         complete = sum(size for blob, size in tree.blobs.items() if blob not in missing)
         return complete + sum(min(self._filling.verified_bytes(blob), size) for blob, size in missing.items())
+
+    def open_verified(self, blob: Digest, offset: int, length: int) -> int | None:
+        """A descriptor that reads these bytes, all verified, at their place in the blob; close it.
+
+        Of a complete blob, or of one whose stage is open and has every chunk of them; None otherwise. It goes
+        on reading after the blob has left this node. For any thread. Raises DiskFault.
+        """
+        return self._lending.open_verified(blob, offset, length)
+
+    def blob_size(self, blob: Digest) -> int | None:
+        """Bytes of the whole blob, complete or with its stage open; None otherwise. For any thread.
+
+        Raises DiskFault.
+        """
+        return self._lending.size(blob)
+
+    async def blob_hashes(self, blob: Digest) -> bytes:
+        """The BLAKE3 of each chunk of a complete blob, in order, 32 bytes each.
+
+        Raises NotFound, DiskFault.
+        """
+        record = await self._parts.index.read(lambda connection: tables.blob_record(connection, blob))
+        if record is None or not self.has_blob(blob):
+            raise NotFound(f"blob {blob} is not complete on this node", hint="warm a model that holds it")
+        return record.hashes
 
     def touch(self, tree: Digest) -> None:
         """The tree is used now; a tree that is not warm is left as it is."""
