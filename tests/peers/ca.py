@@ -1,0 +1,68 @@
+"""A CA for tests, and certificates of every kind: good, expired, foreign, for one end only."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cached.cli.authority import Authority, Pair
+from cached.peers.certificate import Files
+from cached.peers.identity import Identity
+from cached.telemetry.metrics import Metrics
+
+HOST = "127.0.0.1"
+
+
+def make_ca(directory: Path) -> Authority:
+    """Make a CA; its certificate becomes `directory`/ca.crt."""
+    directory.mkdir(parents=True, exist_ok=True)
+    begin, end = _span(timedelta(days=30))
+    ca = Authority.new(begin, end)
+    replace(directory / "ca.crt", ca.pair.cert)
+    return ca
+
+
+def issue(
+    ca: Authority,
+    directory: Path,
+    host: str = HOST,
+    *,
+    name: str | None = None,
+    expired: bool = False,
+    lasts: timedelta = timedelta(days=1),
+) -> Files:
+    """Write a certificate that `ca` signs, and its key, into `directory`/`host`, over those that are there.
+
+    host: the address that it carries, beside `name`. The files say that nodes trust `directory`/ca.crt,
+    whoever `ca` is: pass another directory's for a foreign certificate.
+    """
+    begin, end = _span(timedelta(hours=-1) if expired else lasts)
+    return put(ca.issue([host, *([name] if name else [])], begin, end), directory, host)
+
+
+def put(pair: Pair, directory: Path, host: str = HOST) -> Files:
+    """Write a certificate and its key where `issue` would."""
+    files = Files(directory / "ca.crt", directory / host / "tls.crt", directory / host / "tls.key")
+    files.cert.parent.mkdir(parents=True, exist_ok=True)
+    replace(files.key, pair.key)
+    replace(files.cert, pair.cert)
+    return files
+
+
+def replace(path: Path, data: bytes) -> None:
+    """As those who rotate certificates do: nobody reads half a file."""
+    draft = path.with_suffix(".draft")
+    draft.write_bytes(data)
+    draft.chmod(0o600)
+    os.replace(draft, path)
+
+
+def identity_of(files: Files, *, name: str | None = None, host: str = HOST) -> Identity:
+    """The identity of a node that has these files, with metrics that nobody reads."""
+    return Identity.load(files.ca, files.cert, files.key, name=name, host=host, metrics=Metrics())
+
+
+def _span(lasts: timedelta) -> tuple[datetime, datetime]:
+    now = datetime.now(UTC)
+    return now - timedelta(days=1), now + lasts
