@@ -58,6 +58,9 @@ async def serve(settings: Settings) -> None:
         await house.catalog.start()
         await api.start()
         stack.push_async_callback(api.stop, _CLOSE_GRACE)
+        if house.neighbours is not None:
+            stack.push_async_callback(house.neighbours.stop, 0)
+            await house.neighbours.start()
         serving = asyncio.Event()
         if settings.metrics:
             ops = OpsServer(settings.metrics, house.metrics, serving.is_set)
@@ -67,6 +70,8 @@ async def serve(settings: Settings) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(forever("engine", house.engine.run))
+                if house.neighbours is not None:
+                    group.create_task(forever("neighbours", house.neighbours.run))
                 group.create_task(forever("systemd watchdog", _tell_watchdog))
                 group.create_task(_drain_when_asked(signals, house, api, serving, settings.drain_timeout))
                 await api.set_serving(True)
@@ -96,6 +101,8 @@ async def _drain_when_asked(
     await api.set_serving(False)
     serving.clear()
     await house.engine.drain(grace)
+    if house.neighbours is not None:
+        await house.neighbours.stop(_CLOSE_GRACE)
     await api.stop(_CLOSE_GRACE)
     raise _Stop
 

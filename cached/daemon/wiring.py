@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from cached import __version__
@@ -22,6 +23,9 @@ from cached.store.store import Store
 from cached.telemetry.metrics import Metrics
 from cached.transfer.transfer import SourceLimits, Transfer, TransferOptions
 
+if TYPE_CHECKING:
+    from cached.daemon.neighbours import Neighbours
+
 
 @dataclass(frozen=True, slots=True)
 class House:
@@ -30,6 +34,7 @@ class House:
     engine: Engine
     catalog: LiveCatalog
     metrics: Metrics
+    neighbours: Neighbours | None
 
 
 @asynccontextmanager
@@ -60,7 +65,16 @@ async def open_house(settings: Settings) -> AsyncGenerator[House, None]:
             "file": FileSource(metrics, file.roots, _fences(settings.allowed_prefixes)),
         }
         limits = {"s3": _limits(s3.limits), "file": _limits(file.limits)}
-        transfer = Transfer(_transfer_options(settings.transfer), metrics, clock, rng)
+        moving = _transfer_options(settings.transfer)
+        transfer = Transfer(moving, metrics, clock, rng)
+        neighbours = None
+        if advertise := settings.peers.advertise:
+            # A node without neighbours does not load what it takes to have some.
+            from cached.daemon.neighbours import neighbours_of
+
+            neighbours = neighbours_of(
+                settings.peers, advertise, moving, store, transfer, metrics, clock, rng
+            )
         catalog = LiveCatalog(
             settings.catalog, settings.allowed_prefixes, settings.root / "catalog.last.yaml", clock, metrics
         )
@@ -71,11 +85,20 @@ async def open_house(settings: Settings) -> AsyncGenerator[House, None]:
             warm_concurrency=settings.warm_concurrency,
         )
         try:
-            yield House(
-                Engine(store, catalog, sources, transfer, limits, options, metrics, clock, rng),
+            engine = Engine(
+                store,
                 catalog,
+                sources,
+                transfer,
+                limits,
+                options,
                 metrics,
+                clock,
+                rng,
+                neighbours.swarms if neighbours else None,
+                (lambda: neighbours.sent) if neighbours else dict,
             )
+            yield House(engine, catalog, metrics, neighbours)
         finally:
             await transfer.close()
             for source in sources.values():

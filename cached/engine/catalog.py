@@ -35,6 +35,7 @@ class Target:
 
     key: the durable name, `name`, `name@revision` or the URI. uri, selection: which files. revision:
     a label that promises that they never change, a tree's digest, or empty. declared: by the catalog.
+    share: with other nodes.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Target:
     pin: bool = False
     warm_at_start: bool = False
     declared: bool = False
+    share: bool = True
 
     @property
     def pinned_tree(self) -> str:
@@ -81,6 +83,7 @@ def declared(name: str, model: Model, revision: str = "") -> Target:
         pin=model.pin and revision == own,
         warm_at_start=model.warm_at_start and revision == own,
         declared=True,
+        share=model.share,
     )
 
 
@@ -128,6 +131,14 @@ class LiveCatalog:
         if model is None:
             raise NotFound(f"no model {ref.name} in the catalog", hint="cachectl ls shows what there is")
         return declared(ref.name, model, ref.revision)
+
+    def shares(self, key: str, origin: str) -> bool:
+        """Whether what was resolved under `key`, out of `origin`, may go to other nodes now."""
+        try:
+            target = self.target(Ref.parse(key))
+        except CachedError:
+            return False
+        return target.share and target.origin == origin
 
     async def start(self) -> None:
         """Read the file for the first time; if it is broken, the last good text of an earlier run."""

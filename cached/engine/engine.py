@@ -6,10 +6,10 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cached import __version__
 from cached.core.clock import Clock
@@ -29,6 +29,7 @@ from cached.engine.views import (
     CorruptBlob,
     DescribeView,
     LeaseView,
+    PeersView,
     Ready,
     ScrubView,
     SpaceView,
@@ -42,6 +43,9 @@ from cached.kit.units import show_bytes
 from cached.store.store import PinnedBy, Store
 from cached.telemetry.metrics import Metrics
 from cached.transfer.transfer import SourceLimits, Transfer
+
+if TYPE_CHECKING:
+    from cached.engine.swarm.swarms import Swarms
 
 log = logging.getLogger(__name__)
 
@@ -73,14 +77,19 @@ class Engine:
         metrics: Metrics,
         clock: Clock,
         rng: random.Random,
+        swarms: Swarms | None = None,
+        sent_to_peers: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
+        """`sent_to_peers`: bytes by the host that they went to."""
+        self._swarms = swarms
+        self._sent_to_peers = sent_to_peers
         self._store = store
         self._catalog = catalog
         self._options = options
         self._metrics = metrics
         self._clock = clock
         resolver = Resolver(store, sources, clock, options.resolve_ttl)
-        self._travel = Travel(store, resolver, Fetcher(store, transfer, limits, clock, metrics))
+        self._travel = Travel(store, resolver, Fetcher(store, transfer, limits, clock, metrics, swarms))
         self._warm = WarmJobs(store, self._travel, options.warm_concurrency, rng)
         self._show = Show(store, catalog, self._travel)
         self._draining = False
@@ -96,6 +105,14 @@ class Engine:
             group.create_task(forever("catalog", lambda: self._catalog.follow(self._recatalogued.set)))
             group.create_task(forever("catalog in force", self._apply_catalog))
             group.create_task(forever("store", self._store.run))
+            if self._swarms is not None:
+                serve = self._swarms.serve
+                group.create_task(forever("swarms", lambda: serve(self._shared_trees)))
+
+    def _shared_trees(self) -> set[Digest]:
+        """What policy lets other nodes have."""
+        refs = self._store.refs().items()
+        return {record.tree for key, record in refs if self._catalog.shares(key, record.source)}
 
     async def _apply_catalog(self) -> None:
         while True:
@@ -200,7 +217,16 @@ class Engine:
 
     async def describe(self, ref: str) -> DescribeView:
         """All about one artifact."""
-        return self._show.describe(self._known(ref))
+        view = self._show.describe(self._known(ref))
+        if self._swarms is None or view.artifact.tree is None:
+            return view
+        return replace(view, swarm=self._swarms.view(view.artifact.tree))
+
+    def peers(self) -> PeersView:
+        """The other nodes that this one knows."""
+        if self._swarms is None:
+            return PeersView("", "", "", encrypted=False, source="", peers=())
+        return self._swarms.peers(self._sent_to_peers())
 
     def _known(self, ref: str) -> Target:
         """The target of `ref`, or of what the store remembers under it after the catalog dropped it."""
@@ -299,6 +325,8 @@ class Engine:
         self._travel.close()
         await self._travel.settle(grace)
         await self._travel.cut()
+        if self._swarms is not None:
+            self._swarms.close()
 
 
 def _warnings(status: StatusView) -> list[str]:

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from cached.core.clock import Clock
 from cached.core.digest import Digest
@@ -18,6 +20,9 @@ from cached.kit.locks import KeyedLocks
 from cached.store.store import Reservation, Store
 from cached.telemetry.metrics import Metrics
 from cached.transfer.transfer import SourceLimits, Transfer
+
+if TYPE_CHECKING:
+    from cached.engine.swarm.swarms import Swarms
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +39,9 @@ class Fetcher:
         limits: Mapping[str, SourceLimits],
         clock: Clock,
         metrics: Metrics,
+        swarms: Swarms | None,
     ) -> None:
+        self._swarms = swarms
         self._store = store
         self._transfer = transfer
         self._limits = limits
@@ -66,6 +73,7 @@ class Fetcher:
                     "tree": tree.digest,
                     "bytes": tree.size,
                     "fetched": meter.from_source,
+                    "from_peers": meter.from_peers,
                     "seconds": round(took, 3),
                 },
             )
@@ -88,21 +96,48 @@ class Fetcher:
     async def _fill(self, resolution: Resolution, source: Source, meter: Meter) -> None:
         reservation = await self._store.reserve(resolution.tree)
         try:
-            at_once = asyncio.Semaphore(_BLOBS_AT_ONCE)
-            missing = sorted(self._store.missing(resolution.tree).items(), key=lambda item: -item[1])
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for blob, _ in missing:
-                        await at_once.acquire()
-                        task = group.create_task(
-                            self._blob(reservation, resolution.files[blob], source, meter)
-                        )
-                        task.add_done_callback(lambda _: at_once.release())
-            except* CachedError as group_of_errors:
-                raise _first(group_of_errors) from None
+            if self._swarms is not None and self._swarms.others and resolution.target.share:
+                await self._together(self._swarms, reservation, resolution, source, meter)
+            await self._by_itself(reservation, resolution, source, meter)
             await self._store.publish(reservation)
         finally:
             await self._store.release(reservation)
+
+    async def _together(
+        self,
+        swarms: Swarms,
+        reservation: Reservation,
+        resolution: Resolution,
+        source: Source,
+        meter: Meter,
+    ) -> None:
+        """Fetch all that is missing in a swarm; nothing of it when the source can only be read in order."""
+        from cached.transfer.transfer import NoRanges
+
+        async with AsyncExitStack() as held:
+            for blob in sorted(self._store.missing(resolution.tree)):  # in one order, lest two flights wait
+                await held.enter_async_context(self._busy.hold(blob))  # for each other
+            if not self._store.missing(resolution.tree):
+                return
+            limits = self._limits.get(source.scheme, SourceLimits())
+            try:
+                await swarms.fill(reservation, resolution, source, limits, meter)
+            except NoRanges:
+                log.info("no swarm for a source without ranges", extra={"ref": resolution.target.key})
+
+    async def _by_itself(
+        self, reservation: Reservation, resolution: Resolution, source: Source, meter: Meter
+    ) -> None:
+        at_once = asyncio.Semaphore(_BLOBS_AT_ONCE)
+        missing = sorted(self._store.missing(resolution.tree).items(), key=lambda item: -item[1])
+        try:
+            async with asyncio.TaskGroup() as group:
+                for blob, _ in missing:
+                    await at_once.acquire()
+                    task = group.create_task(self._blob(reservation, resolution.files[blob], source, meter))
+                    task.add_done_callback(lambda _: at_once.release())
+        except* CachedError as group_of_errors:
+            raise _first(group_of_errors) from None
 
     async def _blob(self, reservation: Reservation, file: SourceFile, source: Source, meter: Meter) -> None:
         """Fetch one blob; another tree's flight that is at the same blob is waited for, then shared."""

@@ -26,6 +26,14 @@ class Meter:
     def count(self, received: int) -> None:
         """Note bytes that came from the source and were verified."""
         self.from_source += received
+        self._mark()
+
+    def count_peer(self, received: int) -> None:
+        """Note bytes that came from other members and were verified."""
+        self.from_peers += received
+        self._mark()
+
+    def _mark(self) -> None:
         now = self._clock.monotonic()
         if now - self._marks[-1][0] >= _STEP:
             self._marks.append((now, self.from_source + self.from_peers))

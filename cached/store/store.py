@@ -223,6 +223,10 @@ class Store:
             raise NotFound(f"blob {blob} is not complete on this node", hint="warm a model that holds it")
         return record.hashes
 
+    def staged_bytes(self, blob: Digest) -> int:
+        """Verified bytes of a blob that is not complete here; 0 when nothing of it is."""
+        return self._filling.verified_bytes(blob)
+
     def touch(self, tree: Digest) -> None:
         """The tree is used now; a tree that is not warm is left as it is."""
         self._leasing.touch(tree)

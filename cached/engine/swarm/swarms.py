@@ -1,0 +1,300 @@
+"""All swarms that this node takes part in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from cached.core.chunkmap import ChunkMap
+from cached.core.digest import Digest
+from cached.core.errors import CachedError
+from cached.core.peer import Member
+from cached.core.source import Source
+from cached.core.tree import Tree
+from cached.engine.meter import Meter
+from cached.engine.resolve import Resolution
+from cached.engine.swarm.carrying import Carrying
+from cached.engine.swarm.hosting import Hosting
+from cached.engine.swarm.joining import Joining, Site
+from cached.engine.swarm.shelf import StoreShelf
+from cached.engine.swarm.tally import Tally
+from cached.engine.views import PeerState, PeersView, PeerView, SwarmView
+from cached.store.store import Reservation, Store
+from cached.swarm.bits import Bits, all_bits, each_bit
+from cached.swarm.limits import FetchLimits
+from cached.swarm.limits import SourceLimits as SwarmLimits
+from cached.swarm.lines import Line, Lines, Seat
+from cached.swarm.messages import FromCoordinator, Hash, Hello, Holding
+from cached.telemetry.metrics import Metrics
+from cached.transfer.transfer import SourceLimits, Transfer
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY: Final = 1.0  # seconds between two looks at what is warm and shared
+_MOST_SERVED: Final = 1000  # trees announced at a time; those beyond are fetched by others from elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmOptions:
+    """Of one node. me: as others know it. data_address: where it serves ranges, `host:port`.
+
+    give_up_after: seconds without any chunk before a fetch fails.
+    """
+
+    me: Member
+    data_address: str
+    encrypted: bool
+    membership: str
+    fetch: FetchLimits
+    source: SwarmLimits
+    give_up_after: float
+
+
+class Swarms:
+    """Fetches trees together with other members, and offers them what is here.
+
+    Implements `cached.swarm.lines.Swarms`. Belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        options: SwarmOptions,
+        store: Store,
+        transfer: Transfer,
+        lines: Lines,
+        metrics: Metrics,
+        rng: random.Random,
+    ) -> None:
+        self.shelf = StoreShelf(store)
+        self._options = options
+        self._store = store
+        self._transfer = transfer
+        self._metrics = metrics
+        self._hosting = Hosting(options.source, rng, metrics)
+        self._tally = Tally()
+        self._members: tuple[Member, ...] = ()
+        self._joinings: dict[Digest, Joining] = {}
+        self._fetching: set[Digest] = set()
+        self._site = Site(
+            me=options.me,
+            data_address=options.data_address,
+            lines=lines,
+            hosting=self._hosting,
+            tally=self._tally,
+            limits=options.fetch,
+            metrics=metrics,
+            rng=rng,
+            load=lambda: self.shelf.load,
+            hashes=self._hashes,
+        )
+
+    # Members.
+
+    @property
+    def others(self) -> tuple[Member, ...]:
+        """The members but this node."""
+        return self._members
+
+    def is_member(self, address: str) -> bool:
+        return any(member.address == address for member in self._members)
+
+    def members_changed(self, members: tuple[Member, ...]) -> None:
+        """These are the live ones now; this node may be among them."""
+        mine = self._options.me.address
+        others = tuple(member for member in members if member.address != mine)
+        if others == self._members:
+            return
+        log.info("members changed", extra={"members": len(others), "before": len(self._members)})
+        self._members = others
+        self._tally.keep(frozenset(member.address for member in others))
+        self._hosting.members_changed()
+        for joining in self._joinings.values():
+            joining.members_changed(others)
+
+    # Fetching.
+
+    async def fill(
+        self,
+        reservation: Reservation,
+        resolution: Resolution,
+        source: Source,
+        limits: SourceLimits,
+        meter: Meter,
+    ) -> None:
+        """Bring the blobs of `reservation` that are missing into the store, together with other members.
+
+        No other flight may be at any of these blobs. Raises as `Carrying.run` does. Cancelled or failed,
+        verified chunks stay in their stages.
+        """
+        tree = resolution.tree
+        carrying = Carrying(
+            self._store,
+            self._transfer,
+            reservation,
+            resolution,
+            source,
+            limits,
+            meter,
+            self._options.give_up_after,
+        )
+        joining: Joining | None = None
+        self._fetching.add(tree.digest)
+        try:
+            have, hashes = await carrying.resume()
+            joining = self._join(Joining(self._site, tree, have, hashes, carrying))
+            await carrying.run(joining)
+            joining.done()
+        except BaseException:
+            if joining is not None:
+                self._leave(joining)
+            raise
+        finally:
+            self._fetching.discard(tree.digest)
+            await carrying.close()
+
+    # What is here for others.
+
+    def sit(self, member: str, hello: Hello, line: Line[FromCoordinator]) -> Seat:
+        return self._hosting.sit(member, hello, line)
+
+    def visit(self, member: str, tree: Digest, line: Line[Holding]) -> object | None:
+        joining = self._joinings.get(tree)
+        return joining.visited(member, line) if joining else None
+
+    async def serve(self, shared: Callable[[], set[Digest]]) -> None:
+        """Forever: take part, for others, in the swarms of the trees that are warm and that policy shares."""
+        while True:
+            self._look(shared())
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def _look(self, shared: set[Digest]) -> None:
+        warm = {tree for tree in shared if self._store.is_warm(tree)}
+        for digest, joining in list(self._joinings.items()):
+            if digest not in warm and digest not in self._fetching:
+                self._leave(joining)
+        wanted = sorted(warm - self._joinings.keys(), key=self._last_use, reverse=True)
+        for digest in wanted[: max(0, _MOST_SERVED - len(self._joinings))]:
+            tree = self._store.tree(digest)
+            if tree is not None and tree.size:
+                everything = all_bits(ChunkMap(tree).count)
+                self._join(Joining(self._site, tree, everything, {}, None))
+        self._show()
+
+    def _last_use(self, tree: Digest) -> float:
+        return self._store.last_use(tree) or 0.0
+
+    def _join(self, joining: Joining) -> Joining:
+        digest = joining.tree.digest
+        if before := self._joinings.get(digest):
+            self._leave(before)
+        self._joinings[digest] = joining
+        self.shelf.put(joining.tree)
+        joining.start(self._members)
+        return joining
+
+    def _leave(self, joining: Joining) -> None:
+        if self._joinings.get(joining.tree.digest) is joining:
+            del self._joinings[joining.tree.digest]
+            self.shelf.take(joining.tree)
+            joining.leave()
+
+    async def _hashes(self, tree: Tree, chunks: Bits) -> Mapping[int, Hash]:
+        """What chunks of a tree hash to, out of the index; those of blobs that have gone are left out."""
+        places = ChunkMap(tree)
+        joined: dict[Digest, bytes] = {}
+        found: dict[int, Hash] = {}
+        for chunk in each_bit(chunks):
+            place = places.locate(chunk)
+            if place.blob not in joined:
+                try:
+                    joined[place.blob] = await self._store.blob_hashes(place.blob)
+                except CachedError:
+                    joined[place.blob] = b""
+            value = joined[place.blob][32 * place.index : 32 * place.index + 32]
+            if value:
+                found[chunk] = value
+        return found
+
+    def close(self) -> None:
+        """Leave all swarms. No `fill` may be running."""
+        for joining in list(self._joinings.values()):
+            self._leave(joining)
+        self._hosting.close()
+
+    # For operators.
+
+    def _show(self) -> None:
+        gauge = self._metrics.swarms
+        fetching = len(self._fetching)
+        gauge.labels(role="fetching").set(fetching)
+        gauge.labels(role="serving").set(len(self._joinings) - fetching)
+        gauge.labels(role="coordinating").set(len(self._hosting))
+        states = [self._state(member.address)[0] for member in self._members]
+        for state in PeerState:
+            self._metrics.peers.labels(state=state.value).set(states.count(state))
+
+    def _state(self, member: str) -> tuple[PeerState, float]:
+        now = asyncio.get_running_loop().time()
+        health = self._tally.health
+        left = max(0.0, health.usable_from(member) - now)
+        if health.banned(now, member):
+            return PeerState.BANNED, left
+        return (PeerState.ASIDE if left else PeerState.OK), left
+
+    def peers(self, sent: Mapping[str, int]) -> PeersView:
+        """This node among the others; `sent`: bytes by the host that they went to."""
+        options, tally = self._options, self._tally
+        peers = []
+        for member in sorted(self._members):
+            state, left = self._state(member.address)
+            host = urlsplit(f"//{member.address}").hostname or ""
+            peers.append(
+                PeerView(
+                    member.address,
+                    member.zone,
+                    state,
+                    left,
+                    tally.received[member.address],
+                    sent.get(host, 0),
+                    tally.failures[member.address],
+                )
+            )
+        return PeersView(
+            options.me.address,
+            options.data_address,
+            options.me.zone,
+            options.encrypted,
+            options.membership,
+            tuple(peers),
+        )
+
+    def view(self, tree: Digest) -> SwarmView | None:
+        """The swarm of `tree` as seen from here, if this node takes part."""
+        joining = self._joinings.get(tree)
+        if joining is None:
+            return None
+        participant, known = joining.participant, self._hosting.view(tree)
+        view = SwarmView(
+            coordinator=participant.coordinator or "",
+            chunks=joining.chunks.count,
+            have=participant.have.bit_count(),
+            neighbours=tuple(sorted(participant.holdings.items())),
+        )
+        if known is None:
+            return view
+        return SwarmView(
+            view.coordinator,
+            view.chunks,
+            view.have,
+            view.neighbours,
+            members=known.members,
+            complete=known.complete,
+            held=known.held,
+            granted=known.granted,
+            reads=known.reads,
+        )
