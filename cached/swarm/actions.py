@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from cached.swarm.bits import Bits
 from cached.swarm.messages import FromCoordinator, FromParticipant, Holding
 
 
@@ -48,6 +49,13 @@ class SendCoordinator:
     """Send on the stream to the coordinator chosen last; drop it when there is none."""
 
     message: FromParticipant
+
+
+@dataclass(frozen=True, slots=True)
+class TellHashes:
+    """Look up the hashes of `chunks`, which are here, and send them to the coordinator in a Have."""
+
+    chunks: Bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +112,17 @@ class FetchAllYourself:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """All chunks are here. The participant goes on serving and announcing until `leave`."""
+    """All chunks are here. The participant goes on serving and announcing until `leave`.
+
+    Comes again when chunks that were spoiled are here again.
+    """
 
 
 Action: TypeAlias = (
     Fetch
     | Cancel
     | SendCoordinator
+    | TellHashes
     | SendNeighbour
     | ChooseCoordinator
     | Knock

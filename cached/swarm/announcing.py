@@ -24,8 +24,8 @@ class Announcing:
         return self._quiet_until if self._news else float("inf")
 
     @property
-    def members(self) -> frozenset[str]:
-        return frozenset(self._told)
+    def members(self) -> tuple[str, ...]:
+        return tuple(self._told)
 
     def add(self, member: str, have: Bits) -> None:
         """A stream with `member` is open, and `have` goes out on it now."""

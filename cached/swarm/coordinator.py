@@ -217,8 +217,8 @@ class Coordinator:
         news = chunks & ~seat.have
         seat.have |= news
         self._holders.add(news)
-        self._granting.fulfilled(now, member, seat, chunks)
-        fresh = self._book.learn(hashes, seat.have)
+        read = self._granting.fulfilled(now, member, seat, chunks)
+        fresh = self._book.learn(hashes, seat.have, read)
         if fresh:
             # Those who can fetch these chunks first learn at once, the others with many hashes at a time.
             early = Hashes(fresh)

@@ -66,6 +66,7 @@ class Fetching:
         self.rarity = Rarity(self.everything)
         self.neighbours: dict[str, Neighbour] = {}
         self.counts = Counts()
+        self.spoiled: Bits = 0
         self.source_from = 0.0
         self._limits = limits
         self._health = health
@@ -88,11 +89,28 @@ class Fetching:
         return self._retry_at
 
     def learn(self, hashes: Mapping[int, Hash]) -> None:
-        """What chunks must hash to; the first word stands."""
+        """What missing chunks must hash to; the last word stands, since it comes of a later read."""
+        wanted = self.missing & ~self.spoiled
         for chunk, value in hashes.items():
-            if not self.known >> chunk & 1 and self.everything >> chunk & 1:
+            if chunk >= 0 and wanted >> chunk & 1:
                 self.hashes[chunk] = value
                 self.known |= 1 << chunk
+
+    def forget_hashes(self) -> None:
+        """All chunks are here, and their hashes on disk."""
+        self.hashes.clear()
+        self.known = 0
+
+    def spoil(self, chunks: Bits, out: list[Action]) -> None:
+        """`chunks` are not here after all. Their hashes may be what is wrong: only the source is believed."""
+        self.have &= ~chunks
+        self.known &= ~chunks
+        self.spoiled |= chunks
+        for chunk in each_bit(chunks):
+            self.hashes.pop(chunk, None)
+            for flight in list(self.flying.of(chunk)):
+                if flight.member is not None:
+                    self._cancel(flight, out)
 
     def holds(self, member: str, chunks: Bits, load: int, *, near: bool) -> bool:
         """`member` told what it holds; True when that may be worth a `fill`."""
@@ -138,7 +156,7 @@ class Fetching:
             out.append(Fetch(chunk, None, _GIVE_UP * _GIVE_UP))
 
     def received(self, now: float, chunk: int, member: str | None, blake3: Hash, out: list[Action]) -> bool:
-        """A verified chunk is here; False when it was here before."""
+        """A verified chunk is here; False when it was here before, or was spoiled and asked of a member."""
         flight = self.flying.find(chunk, member)
         if flight is not None:
             self.flying.end(flight)
@@ -152,8 +170,12 @@ class Fetching:
         if self.have >> chunk & 1:
             self.counts.duplicate += 1
             return False
+        if member is not None and self.spoiled >> chunk & 1:
+            return False
         self.have |= 1 << chunk
-        self.learn({chunk: blake3})
+        self.known |= 1 << chunk
+        self.spoiled &= ~(1 << chunk)
+        self.hashes[chunk] = blake3
         if member is None:
             self.counts.from_source += 1
         else:
@@ -211,6 +233,11 @@ class Fetching:
                 if len(self.flying.of(flight.chunk)) == 1:
                     self._ask_another(now, flight, out)
         return over
+
+    @property
+    def only_from_source(self) -> Bits:
+        """Missing chunks that were spoiled, and that are not being read."""
+        return self.missing & self.spoiled & ~self.flying.pending
 
     def unreachable(self, now: float) -> Bits:
         """Missing chunks that exist, and that no usable neighbour and no punctual flight can bring."""

@@ -107,14 +107,15 @@ class Granting:
         """Only the source can help `member` with this chunk."""
         self._urgent.setdefault(chunk, member)
 
-    def fulfilled(self, now: float, member: str, seat: Seat, chunks: Bits) -> None:
-        """`member` holds `chunks`, some of which may have been granted to it."""
+    def fulfilled(self, now: float, member: str, seat: Seat, chunks: Bits) -> Bits:
+        """`member` holds `chunks`; returns those that were granted to it."""
         self._orphaned &= ~chunks
         granted = chunks & self.leases.of(member)
         if granted:
             seat.rest = 1.0
             self.reads += granted.bit_count()
             self.leases.fulfilled(now, member, granted)
+        return granted
 
     def gave_up(self, now: float, member: str, seat: Seat, chunks: Bits) -> None:
         if self.leases.end(member, chunks):

@@ -14,7 +14,11 @@ AT_ONCE = 4096
 
 
 class HashBook:
-    """All hashes known, and those that not all members were told yet. The first word on a chunk stands."""
+    """All hashes known, and those that not all members were told yet.
+
+    The first word on a chunk stands until somebody reads it from the source again and says otherwise: members
+    that verify a blob whole find out when the first read was wrong, and read again.
+    """
 
     def __init__(self) -> None:
         self.known: Bits = 0
@@ -25,12 +29,13 @@ class HashBook:
     def has_fresh(self) -> bool:
         return bool(self._fresh)
 
-    def learn(self, hashes: Mapping[int, Hash], allowed: Bits) -> dict[int, Hash]:
-        """Take those of `allowed` chunks that are news, and return them."""
+    def learn(self, hashes: Mapping[int, Hash], allowed: Bits, read: Bits) -> dict[int, Hash]:
+        """Take what is news of `allowed` chunks, and return it. read: those that were just read."""
+        allowed &= read | ~self.known
         news = {
             chunk: value
             for chunk, value in hashes.items()
-            if chunk >= 0 and (allowed & ~self.known) >> chunk & 1
+            if chunk >= 0 and allowed >> chunk & 1 and self._hashes.get(chunk) != value
         }
         self._hashes |= news
         self._fresh |= news

@@ -28,6 +28,10 @@ class Neighbourhood:
     def now(self) -> tuple[NeighbourInfo, ...]:
         return tuple(self._now.values())
 
+    def dials(self, member: str) -> bool:
+        """Whether it is for this node to open the stream with `member`."""
+        return member in self._now and self._me < member
+
     def info(self, member: str) -> NeighbourInfo | None:
         """Of a member that is, or was, a neighbour: what was asked of it may still be on its way."""
         return self._ever.get(member)
@@ -47,7 +51,7 @@ class Neighbourhood:
         self._dials.pop(member, None)
 
     def disconnected(self, now: float, member: str) -> None:
-        if member in self._now and self._me < member:
+        if self.dials(member):
             seconds = min(2 * self._dials.get(member, (0.0, _FIRST / 2))[1], _LONGEST)
             self._dials[member] = now + seconds, seconds
 

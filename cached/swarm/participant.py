@@ -19,6 +19,7 @@ from cached.swarm.actions import (
     Knock,
     SendCoordinator,
     SendNeighbour,
+    TellHashes,
 )
 from cached.swarm.announcing import Announcing
 from cached.swarm.bits import Bits, bits_of, each_bit, lowest
@@ -81,7 +82,11 @@ class Participant:
         *,
         wants: bool = True,
     ) -> None:
-        """`size` in bytes; `hashes` of all that is in `have`; one `health` for all participants of a node."""
+        """`size` in bytes; one `health` for all participants of a node.
+
+        `hashes` of what is in `have`, or of a part, or none: the driver is asked for the others when they are
+        wanted (TellHashes). A complete tree's are not kept.
+        """
         self.tree = tree
         self.me = me
         self.load = 0
@@ -157,7 +162,7 @@ class Participant:
         out: list[Action] = []
         self._choose(now, out)
         if self.complete:
-            out.append(Complete())
+            self._completed(out)
         return out
 
     def leave(self, now: float) -> list[Action]:
@@ -204,8 +209,7 @@ class Participant:
             case Hashes(hashes):
                 self._learn(now, hashes, out)
             case WantHashes(chunks):
-                known = {chunk: self._fetching.hashes[chunk] for chunk in each_bit(chunks & self.have)}
-                out.append(SendCoordinator(Have(chunks & self.have, known)))
+                self._tell_hashes(chunks & self.have, out)
             case Pause(seconds):
                 self._fetching.source_from = max(self._fetching.source_from, now + seconds)
             case Refused():
@@ -254,7 +258,25 @@ class Participant:
         if self.complete:
             self._report(now, out)
             self._ask(out)
-            out.append(Complete())
+            self._completed(out)
+        self._go_on(now, out)
+        return out
+
+    def spoiled(self, now: float, chunks: Bits) -> list[Action]:
+        """`chunks` were wrong although each was right by its hash, and are not here any more.
+
+        They are read from the source. Neighbours and coordinator are told by new streams, since what is said
+        on a stream can only be added to.
+        """
+        out: list[Action] = []
+        self._fetching.spoil(chunks & self._fetching.everything, out)
+        for member in self._announcing.members:
+            self._announcing.remove(member)
+            self._fetching.forget(member)
+            out.append(Disconnect(member))
+            if self._neighbourhood.dials(member):
+                out.append(Connect(member))
+        self._choose(now, out)
         self._go_on(now, out)
         return out
 
@@ -309,11 +331,21 @@ class Participant:
 
     def _granted(self, now: float, chunks: Bits, lease: float, rate: float, out: list[Action]) -> None:
         self.alone = False
-        here = chunks & self.have
-        if here:
-            hashes = {chunk: self._fetching.hashes[chunk] for chunk in each_bit(here)}
-            out.append(SendCoordinator(Have(here, hashes)))
+        self._tell_hashes(chunks & self.have, out)
         self._fetching.granted(now, chunks, lease, rate, out)
+
+    def _tell_hashes(self, here: Bits, out: list[Action]) -> None:
+        hashes = self._fetching.hashes
+        known = {chunk: hashes[chunk] for chunk in each_bit(here & self._fetching.known)}
+        if known:
+            out.append(SendCoordinator(Have(bits_of(known), known)))
+        elsewhere = here & ~self._fetching.known
+        if elsewhere:
+            out.append(TellHashes(elsewhere))
+
+    def _completed(self, out: list[Action]) -> None:
+        self._fetching.forget_hashes()
+        out.append(Complete())
 
     def _learn(self, now: float, hashes: Mapping[int, Hash], out: list[Action]) -> None:
         self._fetching.learn(hashes)
@@ -341,7 +373,8 @@ class Participant:
     def _look_stuck(self, now: float, out: list[Action]) -> None:
         """Tell what no neighbour can bring: at once if those who hold it failed, else after a while."""
         unreachable = self._fetching.unreachable(now)
-        stuck = unreachable & self._fetching.withheld(now) if now >= self._stuck_from else 0
+        hopeless = unreachable & self._fetching.withheld(now) | self._fetching.only_from_source
+        stuck = hopeless if now >= self._stuck_from else 0
         usual = self._fetching.flying.peer_seconds or 0.0
         if now >= self._unreachable_at + min(max(20 * usual, _STUCK_LEAST), _STUCK_MOST):
             stuck |= unreachable & self._unreachable

@@ -25,12 +25,13 @@ from cached.swarm.actions import (
     Send,
     SendCoordinator,
     SendNeighbour,
+    TellHashes,
 )
-from cached.swarm.bits import all_bits
+from cached.swarm.bits import all_bits, each_bit
 from cached.swarm.coordinator import Coordinator
 from cached.swarm.health import Health
 from cached.swarm.limits import FetchLimits, SourceLimits
-from cached.swarm.messages import Hello, Refused
+from cached.swarm.messages import Have, Hello, Refused
 from cached.swarm.participant import Participant
 from tests.swarm.network import SEGMENTS, Flow, Link, Timeline, send
 
@@ -156,7 +157,6 @@ class World:
         node.wake = float("inf")
         node.waited_for = wants and node.have != all_bits(self.conditions.chunks)
         self.waiting += node.waited_for
-        hashes = {chunk: hash_of(chunk) for chunk in range(self.conditions.chunks) if node.have >> chunk & 1}
         node.participant = Participant(
             TREE,
             self.conditions.chunks,
@@ -164,14 +164,12 @@ class World:
             node.member,
             node.name,
             node.have,
-            hashes,
+            {},
             self.conditions.fetch,
             node.health,
             random.Random(self.rng.random()),
             wants=wants,
         )
-        node.waited_for = wants and node.have != all_bits(self.conditions.chunks)
-        self.waiting += node.waited_for
         self.act(node, node.participant.start(self.time.now, self.members()))
 
     def start_all(self) -> None:
@@ -285,6 +283,9 @@ class World:
                     self.time.after(wait, self.seat_ended, coordinator, node.name, node.stream)
                 else:
                     self.time.after(wait, self.coordinator_heard, coordinator, node, node.stream, message)
+            case TellHashes(chunks):
+                told = {chunk: hash_of(chunk) for chunk in each_bit(chunks)}
+                self.do(node, SendCoordinator(Have(chunks, told)))
             case ChooseCoordinator(member):
                 if node.chosen is not None:
                     self.time.after(latency, self.seat_ended, self.nodes[node.chosen], node.name, node.stream)
