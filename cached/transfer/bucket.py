@@ -10,7 +10,7 @@ class Bucket:
     span plus the one chunk that was under way. A rate of 0 is no bound. Times are monotonic, in seconds.
     """
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: float) -> None:
         self.rate = rate
         self.ready_at = float("-inf")
 

@@ -7,6 +7,7 @@ import select
 import socket
 import ssl
 import struct
+import threading
 from contextlib import suppress
 from typing import Final
 
@@ -54,7 +55,7 @@ class Channel:
         self._clock = clock
         self._response: http.client.HTTPResponse | None = None
         self._used = False
-        self._cut = False
+        self._cut = threading.Event()
         seconds, fraction = divmod(min(_TICK, options.stall_timeout), 1.0)
         tick = struct.pack("@ll", int(seconds), int(fraction * 1e6))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, tick)
@@ -76,12 +77,12 @@ class Channel:
             self._connection.request("GET", call.target, headers=headers)
             self._response = response = self._connection.getresponse()
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
-            if used and not self._cut:
+            if used and not self._cut.is_set():
                 raise Stale from None
             raise self._failed(error) from None
         except (OSError, http.client.HTTPException) as error:
             raise self._failed(error) from None
-        if self._cut:  # http.client takes a head that breaks off for one that ends
+        if self._cut.is_set():  # http.client takes a head that breaks off for one that ends
             raise self._failed(ConnectionAbortedError())
         return Answer(
             response.status,
@@ -102,15 +103,19 @@ class Channel:
         except (OSError, http.client.HTTPException) as error:
             raise self._failed(error) from None
 
+    def rest(self, seconds: float) -> None:
+        """Leave the body alone for that long, or until the cut."""
+        self._cut.wait(seconds)
+
     def finish(self) -> None:
         """The body has been taken to its end: the connection may serve the next range."""
         assert self._response is not None
-        self.reusable = not (self._response.will_close or self._cut)
+        self.reusable = not (self._response.will_close or self._cut.is_set())
         self._response.close()
 
     def cut(self) -> None:
         """Make whatever blocks return at once, with Failed. Harmless when nothing does."""
-        self._cut = True
+        self._cut.set()
         self.reusable = False
         with suppress(OSError):  # not connected any more
             # Not SSLSocket's own: that one takes the TLS state away under the reader's feet.
@@ -151,7 +156,7 @@ class Channel:
             except (BlockingIOError, TimeoutError):
                 count = 0
             else:
-                if count == 0 and self._cut:
+                if count == 0 and self._cut.is_set():
                     raise ConnectionAbortedError
                 if count == 0:
                     raise Failed("short", f"it closed the connection {len(view)} bytes before the end")
@@ -168,7 +173,7 @@ class Channel:
         return body
 
     def _failed(self, error: OSError | http.client.HTTPException) -> Failed:
-        if self._cut:
+        if self._cut.is_set():
             return Failed("slow", "it took too long over all")
         if isinstance(error, TimeoutError):
             return Failed("stall", f"it sent nothing for {self._options.stall_timeout:g} s")

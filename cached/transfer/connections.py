@@ -6,16 +6,15 @@ import asyncio
 import http.client
 import socket
 import ssl
-import threading
 from concurrent.futures import Future
 
 from cached.core.clock import Clock
-from cached.core.errors import NotConfigured
 from cached.kit.pool import Pool
 from cached.transfer.address import Endpoint
 from cached.transfer.channel import Channel
 from cached.transfer.options import TransferOptions
 from cached.transfer.retry import Failed
+from cached.transfer.trust import Trust
 
 
 class Untrusted(Exception):
@@ -23,24 +22,25 @@ class Untrusted(Exception):
 
 
 class Connections:
-    """Idle channels by endpoint, `options.connections` at most. Belongs to one event loop.
+    """Idle channels by endpoint, `keep` at most. Belongs to one event loop. Without trust, no TLS.
 
     Dialling has threads of its own: a name that does not resolve can hold one for half a minute, and
     nobody should wait for it who wants nothing any more.
     """
 
-    def __init__(self, options: TransferOptions, clock: Clock) -> None:
+    def __init__(self, options: TransferOptions, clock: Clock, trust: Trust | None, *, keep: int) -> None:
         self._options = options
         self._clock = clock
+        self._trust = trust
+        self._keep = keep
         self._dialling = Pool("dial", options.connections)
         self._idle: list[Channel] = []  # least recently used first
-        self._trust = _Trust(options)
 
     async def take(self, endpoint: Endpoint) -> Channel:
         """A channel to `endpoint`, a kept one if there is one. Give it back.
 
         Raises Failed when the endpoint cannot be reached, Untrusted when it is not who it should be,
-        NotConfigured when the CA file cannot be used. Cancelled, it returns at once; what was being
+        NotConfigured when the trust cannot be had. Cancelled, it returns at once; what was being
         dialled is closed when it comes.
         """
         if channel := self._pop(endpoint):
@@ -58,7 +58,7 @@ class Connections:
             channel.close()
             return
         self._idle.append(channel)
-        if len(self._idle) > self._options.connections:
+        if len(self._idle) > self._keep:
             self._idle.pop(0).close()
 
     def trim(self) -> None:
@@ -100,35 +100,26 @@ class Connections:
         timeout = self._options.connect_timeout
         if endpoint.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=timeout)
-        connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=self._trust.context())
+        assert self._trust is not None, "an https:// endpoint, and nothing to trust it by"
+        context, name = self._trust.client_context(), self._trust.server_name(endpoint.host)
+        connection = _Secured(host, port, timeout, context, name)
         if proxy:
             headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
             connection.set_tunnel(endpoint.host, endpoint.port, headers)
         return connection
 
 
-class _Trust:
-    """The TLS context: made at first need, since reading the system's CAs takes a while. Thread-safe."""
+class _Secured(http.client.HTTPSConnection):
+    """Demands a certificate for `name`, which need not be the host that is dialled."""
 
-    def __init__(self, options: TransferOptions) -> None:
-        self._ca_file = options.ca_file
-        self._lock = threading.Lock()
-        self._context: ssl.SSLContext | None = None
+    def __init__(self, host: str, port: int, timeout: float, context: ssl.SSLContext, name: str) -> None:
+        super().__init__(host, port, timeout=timeout, context=context)
+        self._tls = context
+        self._name = name
 
-    def context(self) -> ssl.SSLContext:
-        """Raises NotConfigured when the CA file cannot be used."""
-        with self._lock:
-            if self._context is None:
-                try:
-                    context = ssl.create_default_context(cafile=self._ca_file)
-                except OSError as error:
-                    raise NotConfigured(
-                        f"the CA file {self._ca_file} cannot be used: {error.strerror or error}",
-                        hint="transfer.ca_file names a bundle of certificates in PEM",
-                    ) from None
-                context.minimum_version = ssl.TLSVersion.TLSv1_2
-                self._context = context
-            return self._context
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name)
 
 
 def _close_unwanted(dialled: Future[Channel]) -> None:

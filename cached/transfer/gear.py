@@ -16,6 +16,7 @@ from cached.transfer.address import Proxies
 from cached.transfer.buffers import BufferPool, PooledBuffer
 from cached.transfer.connections import Connections
 from cached.transfer.gate import Gate
+from cached.transfer.linger import Linger
 from cached.transfer.options import TransferOptions
 from cached.transfer.together import ended
 from cached.transfer.turns import Line
@@ -43,6 +44,7 @@ class Gear:
     buffers: BufferPool
     connections: Connections
     proxies: Proxies
+    linger: Linger
 
     @asynccontextmanager
     async def turn(self, line: Line, length: int, host: str) -> AsyncIterator[PooledBuffer]:
@@ -50,17 +52,27 @@ class Gear:
         async with self.gate.turn(line, length, host):
             buffer = self.buffers.take(length)
             try:
-                yield buffer
+                with self.linger.use():
+                    yield buffer
             finally:
                 buffer.release()
 
-    async def run(self, thing: Cuttable, length: int, work: Callable[[*Ts], T], *args: *Ts) -> T:
-        """Run `work`, which blocks on `thing` to receive `length` bytes, as `call` does.
+    def longest(self, length: int, rate: float = 0.0) -> float:
+        """Seconds that `length` bytes may take: at the slowest pace allowed, and held back to `rate`."""
+        slowest = length / max(1, self.options.min_rate)
+        return 2 * self.options.stall_timeout + slowest + (length / rate if rate else 0.0)
 
-        `thing` is cut when cancelled, and when it takes longer than the slowest pace allows.
+    def arrived(self, origin: str, length: int, began: float) -> None:
+        """Tell metrics of a chunk that is in its sink and was asked for at `began`."""
+        self.metrics.received.labels(origin).inc(length)
+        self.metrics.chunk_seconds.labels(origin).observe(self.clock.monotonic() - began)
+
+    async def run(self, thing: Cuttable, seconds: float, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run `work`, which blocks on `thing` to receive, as `call` does.
+
+        `thing` is cut when cancelled, and after `seconds`. That ends a receive, and no write to a sink.
         """
-        longest = 2 * self.options.stall_timeout + length / max(1, self.options.min_rate)
-        timer = asyncio.get_running_loop().call_later(longest, thing.cut)
+        timer = asyncio.get_running_loop().call_later(seconds, thing.cut)
         try:
             return await self.call(work, *args, on_cancel=thing.cut)
         finally:

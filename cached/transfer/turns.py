@@ -10,10 +10,14 @@ from cached.transfer.bucket import Bucket
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """The bounds of one source; 0 connections leave it to the global bound."""
+    """The bounds of one source, or of all peers; 0 connections leave it to the global bound.
+
+    metered: whether its bytes count against the global bandwidth, which bounds sources and not peers.
+    """
 
     connections: int
     bucket: Bucket
+    metered: bool = True
     running: int = 0
 
 
@@ -40,9 +44,11 @@ class Ask:
 class Turns:
     """Decides which chunk goes next. Pure: no clock, no tasks; times are monotonic, in seconds.
 
-    At most `connections` chunks run, and no more of each group than it may. The fetch with the fewest
-    running goes first, then the one that has waited longest: a huge blob cannot starve a small one.
-    A host that asked for a pause gets none before it is over.
+    At most `connections` chunks run, and no more of each group than it may. The group with the fewest
+    running goes first, so that a slow source cannot starve peers, nor they a source; in it the fetch with
+    the fewest running, then the one that has waited longest: a huge blob cannot starve a small one. A host
+    that asked for a pause gets none before it is over, and what waits for that, or for bandwidth, holds
+    none.
     """
 
     def __init__(self, connections: int, bandwidth: int) -> None:
@@ -94,10 +100,12 @@ class Turns:
             if group.connections and group.running >= group.connections:
                 continue
             pause = self._paused.get(line.waiting[0].host, now)
-            ready_at = max(self._bucket.ready_at, group.bucket.ready_at, pause)
+            ready_at = max(group.bucket.ready_at, pause)
+            if group.metered:
+                ready_at = max(ready_at, self._bucket.ready_at)
             if ready_at > now:
                 wake_at = ready_at if wake_at is None else min(wake_at, ready_at)
-            elif best is None or (line.running, line.served) < (best.running, best.served):
+            elif best is None or _rank(line) < _rank(best):
                 best = line
         return best, wake_at
 
@@ -112,5 +120,10 @@ class Turns:
         line.group.running += 1
         self._running += 1
         line.group.bucket.charge(ask.length, now)
-        self._bucket.charge(ask.length, now)
+        if line.group.metered:
+            self._bucket.charge(ask.length, now)
         return ask
+
+
+def _rank(line: Line) -> tuple[int, int, int]:
+    return line.group.running, line.running, line.served

@@ -69,8 +69,10 @@ async def test_a_file_that_changes_while_it_is_read_is_not_taken(
 ) -> None:
     read = FileReader._read
 
-    def read_while_it_changes(self: FileReader, fd: int, wanted: Wanted, view: memoryview) -> None:
-        read(self, fd, wanted, view)
+    def read_while_it_changes(
+        self: FileReader, fd: int, wanted: Wanted, offset: int, view: memoryview
+    ) -> None:
+        read(self, fd, wanted, offset, view)
         rewrite(model)
 
     monkeypatch.setattr(FileReader, "_read", read_while_it_changes)
