@@ -34,14 +34,14 @@ _TOO_SLOW: Final = frozenset({"stall", "slow"})
 class PeerFailed(Exception):
     """A chunk did not come from a peer, and nothing was written.
 
-    reason: verify (it came whole, and is another), stall (too slow, or nothing for too long), gone (not
+    kind: verify (it came whole, and is another), stall (too slow, or nothing for too long), gone (not
     reached, broken off, not trusted, or no proper answer), missing (not there) or full (busy enough). The
     text says more, for logs.
     """
 
-    def __init__(self, reason: str, text: str) -> None:
+    def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
-        self.reason = reason
+        self.kind = kind
 
 
 class Peers:
@@ -69,7 +69,7 @@ class Peers:
         try:
             await self._attempt(sink, index, address, blob, blake3, seconds)
         except PeerFailed as failure:
-            self._gear.metrics.peer_failures.labels(failure.reason).inc()
+            self._gear.metrics.peer_failures.labels(failure.kind).inc()
             raise
 
     def trim(self) -> None:
@@ -95,8 +95,8 @@ class Peers:
             except Mismatch:
                 raise PeerFailed("verify", f"{address} sent other bytes: their BLAKE3 is another") from None
             except Failed as failure:
-                reason = "stall" if failure.kind in _TOO_SLOW else "gone"
-                raise PeerFailed(reason, f"{address}: {failure.reason}") from None
+                kind = "stall" if failure.kind in _TOO_SLOW else "gone"
+                raise PeerFailed(kind, f"{address}: {failure.reason}") from None
             except Untrusted as error:
                 raise PeerFailed("gone", str(error)) from None
             gear.connections.give(channel)
@@ -116,8 +116,8 @@ def judge_peer(answer: Answer, wanted: Wanted, now: float) -> Verdict:
     Raises PeerFailed for all but Take.
     """
     if answer.status != 206:
-        reason = _MEANING.get(answer.status, "gone")
-        raise PeerFailed(reason, f"{wanted.label} answered {answer.status}")
+        kind = _MEANING.get(answer.status, "gone")
+        raise PeerFailed(kind, f"{wanted.label} answered {answer.status}")
     try:
         return judge(answer, wanted, now)
     except Failed as failure:
