@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from typing import Final
-from urllib.parse import urlsplit
 
 from cached.core.chunks import chunk_span
 from cached.core.digest import Digest
 from cached.core.errors import SourceChanged, SourceUnavailable
 from cached.core.sink import ChunkSink
-from cached.transfer.address import Call, Endpoint, Proxies
+from cached.transfer.address import Call, Proxies, call_to
 from cached.transfer.answer import Answer, Verdict, Wanted, judge
 from cached.transfer.bucket import Bucket
 from cached.transfer.connections import Connections, Untrusted
@@ -103,11 +102,11 @@ class Peers:
         gear.arrived(ORIGIN, length, began)
 
     def _call(self, address: str, blob: Digest) -> Call:
-        parts = urlsplit(f"{self._scheme}://{address}")
-        if not parts.hostname or not parts.port:
-            raise PeerFailed("gone", f"{address!r} is no address: host:port")
         target = f"/v1/blobs/{blob.algorithm}/{blob.hex}"
-        return Call(Endpoint(self._scheme, parts.hostname, parts.port), f"//{address}{target}", target, {})
+        try:
+            return call_to(f"{self._scheme}://{address}{target}", {}, self._gear.proxies)
+        except ValueError:
+            raise PeerFailed("gone", f"{address[:100]!r} is not host:port") from None
 
 
 def judge_peer(answer: Answer, wanted: Wanted, now: float) -> Verdict:

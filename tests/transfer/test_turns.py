@@ -40,15 +40,17 @@ class TurnsMachine(RuleBasedStateMachine):
     @initialize(
         connections=st.integers(1, 4),
         bandwidth=st.sampled_from([0, 50]),
-        groups=st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 20])), min_size=1, max_size=3),
+        groups=st.lists(
+            st.tuples(st.integers(0, 3), st.sampled_from([0, 20]), st.booleans()), min_size=1, max_size=3
+        ),
         lines=st.lists(st.integers(0, 2), min_size=1, max_size=5),
     )
     def set_up(
-        self, connections: int, bandwidth: int, groups: list[tuple[int, int]], lines: list[int]
+        self, connections: int, bandwidth: int, groups: list[tuple[int, int, bool]], lines: list[int]
     ) -> None:
         self.connections = connections
         self.turns = Turns(connections, bandwidth)
-        self.groups = [Group(count, Bucket(rate)) for count, rate in groups]
+        self.groups = [Group(count, Bucket(rate), metered) for count, rate, metered in groups]
         self.lines = [Line(self.groups[at % len(groups)]) for at in lines]
         self.bandwidth = bandwidth
         self.now = 0.0
@@ -69,7 +71,7 @@ class TurnsMachine(RuleBasedStateMachine):
             assert self.paused.get(ask.host, 0) <= self.now
             self.waiting.remove(ask)
             self.running.append(ask)
-            self.charged += ask.length
+            self.charged += ask.length * ask.line.group.metered
         assert wake_at is None or wake_at > self.now
         if self.waiting and not self.running:
             assert wake_at is not None, "all wait and nobody will wake them"
@@ -164,6 +166,32 @@ def test_two_fetches_get_half_of_the_turns_each() -> None:
         assert [line.running for line in lines] == [2, 2]
         turns.leave(running.pop(0))
         running += turns.advance(0)[0]
+
+
+def test_two_groups_get_half_of_the_turns_each_however_many_fetches_they_are() -> None:
+    turns = Turns(4, 0)
+    source, peers = Group(0, Bucket(0)), Group(0, Bucket(0))
+    for line in [*(Line(source) for _ in range(10)), Line(peers)]:
+        for _ in range(50):
+            turns.ask(line, 1, "h")
+    running, _ = turns.advance(0)
+    for _ in range(40):
+        assert [source.running, peers.running] == [2, 2]
+        turns.leave(running.pop(0))
+        running += turns.advance(0)[0]
+
+
+def test_what_waits_for_bandwidth_holds_no_turn() -> None:
+    turns = Turns(1, 10)
+    source, peers = Line(Group(0, Bucket(0))), Line(Group(0, Bucket(0), metered=False))
+    first, second = turns.ask(source, 50, "h"), turns.ask(source, 50, "h")
+    assert turns.advance(0.0)[0] == [first]
+    turns.leave(first)
+    wanted = turns.ask(peers, 50, "h")
+    assert turns.advance(1.0)[0] == [wanted]
+    turns.leave(wanted)
+    assert turns.advance(1.0) == ([], 5.0)
+    assert turns.advance(5.0)[0] == [second]
 
 
 def test_a_pause_of_one_host_leaves_others_alone() -> None:
