@@ -10,7 +10,8 @@ from typing import Final
 from cached.core.digest import Digest
 from cached.core.peer import Member
 from cached.swarm.actions import Send
-from cached.swarm.bits import Bits, all_bits, each_bit
+from cached.swarm.bits import Bits, all_bits, each_bit, lowest
+from cached.swarm.despair import AT_ONCE
 from cached.swarm.granting import Granting
 from cached.swarm.graph import Graph
 from cached.swarm.hashbook import HashBook
@@ -44,6 +45,7 @@ _TICK: Final = 0.5
 _EDGES_EVERY: Final = 0.25  # seconds between two changes of a member's neighbours
 _HEARTBEAT: Final = 4.0  # seconds without a word to those who wait
 _WANT_EVERY: Final = 1.0  # seconds before hashes are asked of another holder
+_PAUSE_MOST: Final = 60.0  # the source will say so again if it wants to be left alone for longer
 _TRIES: Final = 2  # other neighbours for a chunk that a member is stuck on, before the source
 
 
@@ -189,6 +191,7 @@ class Coordinator:
         self._ticked_at = now
         self._granting.tick(now)
         if now >= self._wanted_at + _WANT_EVERY:
+            self._book.ask_again()
             self._want_hashes(now)
         for member, seat in self._seats.items():
             if not seat.complete:
@@ -242,7 +245,7 @@ class Coordinator:
             if len(accused.accusers) >= min(2, len(self._seats) - 1):
                 accused.accusers.clear()
                 self._granting.accused(now, accused)
-        for chunk in each_bit(chunks & ~self._granting.leases.granted):
+        for chunk in each_bit(lowest(chunks & ~self._granting.leases.granted, AT_ONCE)):
             tried = seat.tries.get(chunk, 0)
             seat.tries[chunk] = tried + 1
             known = self._book.known >> chunk & 1
@@ -266,6 +269,7 @@ class Coordinator:
 
     def _throttled(self, now: float, seconds: float) -> None:
         """One node's 429 or 503 slows all."""
+        seconds = min(seconds, _PAUSE_MOST)
         if now + seconds <= self._paused_until:
             return
         if now >= self._paused_until:
@@ -297,6 +301,9 @@ class Coordinator:
         self._graph.settle(member, lambda other: not (seat.complete and self._seats[other].complete))
 
     def _want_hashes(self, now: float) -> None:
+        if not any(seat.wants for seat in self._seats.values()):
+            self._book = HashBook()  # the holders keep them on disk
+            return
         for member, chunks in self._book.wanted(self._holders.held, self._seats.items(), self._rng):
             self._wanted_at = now
             self._say(member, WantHashes(chunks))

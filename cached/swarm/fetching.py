@@ -38,13 +38,15 @@ class Counts:
 class Neighbour:
     """A neighbour as somebody to ask. load: uploads as it said last. full_until: it refused before that."""
 
-    near: bool
     load: int = 0
     full_until: float = 0.0
 
 
 class Fetching:
-    """What is here, what is in flight, and what to ask for next. Times in seconds."""
+    """What is here, what is in flight, and what to ask for next. Times in seconds.
+
+    near: whom something may be asked of, and whether it stands in this node's zone.
+    """
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class Fetching:
         self.flying = Flying()
         self.rarity = Rarity(self.everything)
         self.neighbours: dict[str, Neighbour] = {}
+        self.near: dict[str, bool] = {}
         self.counts = Counts()
         self.spoiled: Bits = 0
         self.source_from = 0.0
@@ -112,11 +115,11 @@ class Fetching:
                 if flight.member is not None:
                     self._cancel(flight, out)
 
-    def holds(self, member: str, chunks: Bits, load: int, *, near: bool) -> bool:
+    def holds(self, member: str, chunks: Bits, load: int) -> bool:
         """`member` told what it holds; True when that may be worth a `fill`."""
         neighbour = self.neighbours.get(member)
         if neighbour is None:
-            neighbour = self.neighbours[member] = Neighbour(near)
+            neighbour = self.neighbours[member] = Neighbour()
         neighbour.load = load
         news = self.rarity.hold(member, chunks & self.everything)
         return bool(news & self.known & ~self.have & ~self.flying.pending)
@@ -269,6 +272,9 @@ class Fetching:
         usable = {}
         late = {flight.member for flight in self.flying if flight.late}
         for member, neighbour in self.neighbours.items():
+            near = self.near.get(member)
+            if near is None:  # it came before the coordinator's word on where it serves
+                continue
             wait = max(neighbour.full_until, self._health.usable_from(member))
             if wait > now:
                 self._retry_at = min(self._retry_at, wait)
@@ -277,7 +283,7 @@ class Fetching:
             # One that failed must make good with one chunk before it is asked for more.
             most = self._limits.per_peer if self._health.trusted(now, member) else 1
             if asked < most and member not in late:
-                usable[member] = asked + 0.25 * neighbour.load + (0.0 if neighbour.near else _OTHER_ZONE)
+                usable[member] = asked + 0.25 * neighbour.load + (0.0 if near else _OTHER_ZONE)
         return usable
 
     def _ask(self, now: float, chunk: int, member: str, out: list[Action]) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from cached.swarm.bits import Bits, all_bits, each_bit, random_bit
+from cached.swarm.bits import Bits, all_bits, each_bit, lowest, random_bit
 from cached.swarm.leases import Leases
 from cached.swarm.limits import SourceLimits
 from cached.swarm.seats import Seat
@@ -16,6 +16,7 @@ from cached.swarm.width import Width
 _GATHER: Final = 0.1  # seconds in which each member is granted one chunk at most
 _COME_BACK: Final = 1.0  # seconds for a member whose stream broke to say Hello again
 _REST_MOST: Final = 16.0
+_READING_MOST: Final = 64  # leases that a newcomer may bring
 _PROBES: Final = 100  # one chunk in so many may be read only to see whether the source is quicker
 
 
@@ -53,11 +54,6 @@ class Granting:
         """When the first members have had time to arrive."""
         return self._gathered_at
 
-    @property
-    def urgent(self) -> int:
-        """Chunks that members are stuck on."""
-        return len(self._urgent)
-
     def begin(self, now: float, count: int, size: int) -> None:
         """The first member told of `count` chunks of `size` bytes in all."""
         self.count = count
@@ -77,7 +73,7 @@ class Granting:
         """A member came, or came back; it reads what an earlier coordinator granted, or what this one did."""
         self._turns.append(member)
         self.leases.end(member, self.leases.of(member) & ~reading)
-        for chunk in each_bit(reading & self._everything & ~self.leases.granted):
+        for chunk in each_bit(lowest(reading & self._everything & ~self.leases.granted, _READING_MOST)):
             self.leases.grant(now, chunk, member)
 
     def leave(self, now: float, member: str, *, for_good: bool) -> None:

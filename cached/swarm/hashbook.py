@@ -23,6 +23,7 @@ class HashBook:
     def __init__(self) -> None:
         self.known: Bits = 0
         self._hashes: dict[int, Hash] = {}
+        self._asked: Bits = 0
         self._fresh: dict[int, Hash] = {}
 
     @property
@@ -55,11 +56,15 @@ class HashBook:
             rest ^= some
             yield {chunk: self._hashes[chunk] for chunk in each_bit(some)}
 
+    def ask_again(self) -> None:
+        """Who was asked had time to answer."""
+        self._asked = 0
+
     def wanted(
         self, held: Bits, seats: Iterable[tuple[str, Seat]], rng: random.Random
     ) -> Iterator[tuple[str, Bits]]:
-        """Whom to ask for what nobody told yet; another holder each time."""
-        lacking = held & ~self.known
+        """Whom to ask for what nobody told yet, nor was asked for; another holder each time."""
+        lacking = held & ~self.known & ~self._asked
         if not lacking:
             return
         shuffled = list(seats)
@@ -68,4 +73,5 @@ class HashBook:
             asked = lowest(seat.have & lacking, AT_ONCE)
             if asked:
                 lacking ^= asked
+                self._asked |= asked
                 yield member, asked

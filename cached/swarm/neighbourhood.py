@@ -21,7 +21,6 @@ class Neighbourhood:
     def __init__(self, me: str) -> None:
         self._me = me
         self._now: dict[str, NeighbourInfo] = {}
-        self._ever: dict[str, NeighbourInfo] = {}
         self._dials: dict[str, tuple[float, float]] = {}
 
     @property
@@ -33,8 +32,7 @@ class Neighbourhood:
         return member in self._now and self._me < member
 
     def info(self, member: str) -> NeighbourInfo | None:
-        """Of a member that is, or was, a neighbour: what was asked of it may still be on its way."""
-        return self._ever.get(member)
+        return self._now.get(member)
 
     def adopt(self, named: Sequence[NeighbourInfo]) -> tuple[list[str], list[str]]:
         """These are the neighbours now; returns whom to connect to, and who is none any more."""
@@ -44,7 +42,6 @@ class Neighbourhood:
         for member in gone:
             self._dials.pop(member, None)
         self._now = named_now
-        self._ever |= named_now
         return new, gone
 
     def connected(self, member: str) -> None:

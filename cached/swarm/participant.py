@@ -12,17 +12,15 @@ from cached.swarm.actions import (
     Action,
     ChooseCoordinator,
     Complete,
-    Connect,
-    Disconnect,
     Failure,
     FetchAllYourself,
     Knock,
     SendCoordinator,
-    SendNeighbour,
     TellHashes,
 )
-from cached.swarm.announcing import Announcing
-from cached.swarm.bits import Bits, bits_of, each_bit, lowest
+from cached.swarm.bits import Bits, bits_of, each_bit
+from cached.swarm.despair import Despair
+from cached.swarm.exchange import Exchange
 from cached.swarm.fetching import Counts, Fetching
 from cached.swarm.health import Health
 from cached.swarm.limits import FetchLimits
@@ -42,29 +40,25 @@ from cached.swarm.messages import (
     Neighbours,
     Pause,
     Refused,
-    Stuck,
     Throttled,
     WantHashes,
     Welcome,
 )
-from cached.swarm.neighbourhood import Neighbourhood
+from cached.swarm.reports import Reports
 from cached.swarm.seeking import Seeking
 from cached.swarm.trial import Trial
 
 _CHECK, _CHECK_IDLE = 0.25, 2.0  # seconds between looks at what is late, and when nothing can be
-_STUCK_LEAST, _STUCK_MOST = 2.0, 5.0  # seconds before a chunk counts as unreachable
-_STUCK_EVERY: Final = 0.5
-_STUCK_CHUNKS: Final = 32
 _SILENCE: Final = 12.0  # seconds without a word, idle, before a coordinator counts as gone
+_PAUSE_MOST: Final = 60.0
 _NEVER: Final = float("inf")
 
 
 class Participant:
     """Events in, actions out. `now` is any clock in seconds that only goes forward.
 
-    Every event returns what to do, in that order, and moves `wake_at`. `load` is for the driver to set:
-    uploads under way and waiting, for neighbours to know. Messages of wrong shape are for the wire to refuse;
-    numbers beyond the tree are passed over here.
+    Every event returns what to do, in that order, and moves `wake_at`. Messages of wrong shape are for the
+    wire to refuse; numbers beyond the tree are passed over here.
     """
 
     def __init__(
@@ -82,14 +76,15 @@ class Participant:
         *,
         wants: bool = True,
     ) -> None:
-        """`size` in bytes; one `health` for all participants of a node.
+        """`size` in bytes, of at least one chunk; one `health` for all participants of a node.
 
         `hashes` of what is in `have`, or of a part, or none: the driver is asked for the others when they are
         wanted (TellHashes). A complete tree's are not kept.
         """
+        if chunk_count < 1:
+            raise ValueError(f"{tree} has no chunks, so it needs no swarm")
         self.tree = tree
         self.me = me
-        self.load = 0
         self.alone = False
         self._chunk_count = chunk_count
         self._size = size
@@ -97,20 +92,23 @@ class Participant:
         self._limits = limits
         self._rng = rng
         self._fetching = Fetching(chunk_count, have, hashes, limits, health, rng, wants=wants)
-        self._announcing = Announcing(limits.announce_seconds)
+        self._exchange = Exchange(me, self._fetching, limits.announce_seconds)
+        self._reports = Reports()
+        self._despair = Despair()
         self._trial = Trial()
         self._seeking = Seeking(tree, me.address, limits.welcome_seconds)
-        self._neighbourhood = Neighbourhood(me.address)
         self._moved = False
-        self._asked = Ask(0)
-        self._unreported: Bits = 0
-        self._report_every = 0.1
-        self._reported_at = 0.0
         self._heard_at = 0.0
         self._check_at = 0.0
-        self._unreachable: Bits = 0
-        self._unreachable_at = 0.0
-        self._stuck_from = 0.0
+
+    @property
+    def load(self) -> int:
+        """Uploads of this node under way and waiting, for neighbours to know; the driver sets it."""
+        return self._exchange.load
+
+    @load.setter
+    def load(self, load: int) -> None:
+        self._exchange.load = load
 
     @property
     def counts(self) -> Counts:
@@ -126,7 +124,14 @@ class Participant:
 
     @property
     def neighbours(self) -> tuple[NeighbourInfo, ...]:
-        return self._neighbourhood.now
+        return self._exchange.neighbours
+
+    @property
+    def holdings(self) -> dict[str, int]:
+        """How many chunks each neighbour holds, as far as it said."""
+        told = self._fetching.rarity.holdings
+        members = (info.member.address for info in self.neighbours)
+        return {member: told.get(member, 0).bit_count() for member in members}
 
     @property
     def coordinator(self) -> str | None:
@@ -137,16 +142,16 @@ class Participant:
     def wake_at(self) -> float:
         """When to call `tick`, if nothing happens before."""
         return min(
-            self._announcing.due,
+            self._exchange.due,
             self._seeking.answer_by,
             self._check_at,
             self._fetching.retry_at,
-            self._reported_at + self._report_every if self._unreported and self._seeking.welcomed else _NEVER,
+            self._reports.due if self._seeking.welcomed else _NEVER,
         )
 
     def data_address(self, member: str) -> str | None:
-        """`host:port` that serves the bytes of a member that is, or was, a neighbour."""
-        info = self._neighbourhood.info(member)
+        """`host:port` that serves the bytes of a neighbour; known for each that something is asked of."""
+        info = self._exchange.info(member)
         return info.data_address if info else None
 
     def hash_of(self, chunk: int) -> Hash | None:
@@ -158,7 +163,8 @@ class Participant:
     def start(self, now: float, members: Sequence[Member]) -> list[Action]:
         """Join. `members` are the live ones; whether this node is among them does not matter."""
         self._seeking.members(member.address for member in members)
-        self._heard_at = self._check_at = self._unreachable_at = now
+        self._heard_at = self._check_at = now
+        self._despair.begin(now)
         out: list[Action] = []
         self._choose(now, out)
         if self.complete:
@@ -167,9 +173,7 @@ class Participant:
 
     def leave(self, now: float) -> list[Action]:
         """Say goodbye to all. No event may follow."""
-        out: list[Action] = [SendCoordinator(Bye())]
-        out += [Disconnect(member) for member in self._announcing.members]
-        return out
+        return [SendCoordinator(Bye()), *self._exchange.leave()]
 
     def members_changed(self, now: float, members: Sequence[Member]) -> list[Action]:
         self._seeking.members(member.address for member in members)
@@ -203,7 +207,8 @@ class Participant:
             case Welcome():
                 self._welcome(now, message, out)
             case Neighbours(neighbours):
-                self._adopt(neighbours, out)
+                self._exchange.adopt(neighbours, out)
+                self._fetching.fill(now, out)
             case Grant(chunks, lease, rate):
                 self._granted(now, chunks, lease, rate, out)
             case Hashes(hashes):
@@ -211,7 +216,7 @@ class Participant:
             case WantHashes(chunks):
                 self._tell_hashes(chunks & self.have, out)
             case Pause(seconds):
-                self._fetching.source_from = max(self._fetching.source_from, now + seconds)
+                self._fetching.source_from = max(self._fetching.source_from, now + min(seconds, _PAUSE_MOST))
             case Refused():
                 self._shun(now, out)
         return out
@@ -220,27 +225,19 @@ class Participant:
 
     def connected(self, now: float, member: str) -> list[Action]:
         """A stream with a neighbour is open, whoever opened it; a newer one replaces an older."""
-        self._neighbourhood.connected(member)
-        self._fetching.forget(member)
-        self._announcing.add(member, self.have)
-        return [SendNeighbour(member, Holding(self.have, self.load))]
+        return [self._exchange.connected(member)]
 
     def heard(self, now: float, member: str, message: Holding) -> list[Action]:
         """A neighbour told what it holds."""
         out: list[Action] = []
-        if member in self._announcing:
-            info = self._neighbourhood.info(member)
-            near = info is None or info.member.zone == self.me.zone
-            if self._fetching.holds(member, message.chunks, message.load, near=near):
-                self._heard_at = now
-                self._fetching.fill(now, out)
+        if self._exchange.heard(member, message):
+            self._heard_at = now
+            self._fetching.fill(now, out)
         return out
 
     def disconnected(self, now: float, member: str) -> list[Action]:
         """The stream with a neighbour failed, ended, or could not be opened."""
-        self._announcing.remove(member)
-        self._fetching.forget(member)
-        self._neighbourhood.disconnected(now, member)
+        self._exchange.disconnected(now, member)
         return []
 
     # Chunks.
@@ -250,11 +247,11 @@ class Participant:
         out: list[Action] = []
         if not self._fetching.received(now, chunk, member, blake3, out):
             return out
-        self._announcing.added()
+        self._exchange.added()
         if member is None:
             out.append(SendCoordinator(Have(1 << chunk, {chunk: blake3})))
         else:
-            self._unreported |= 1 << chunk
+            self._reports.added(chunk)
         if self.complete:
             self._report(now, out)
             self._ask(out)
@@ -270,12 +267,7 @@ class Participant:
         """
         out: list[Action] = []
         self._fetching.spoil(chunks & self._fetching.everything, out)
-        for member in self._announcing.members:
-            self._announcing.remove(member)
-            self._fetching.forget(member)
-            out.append(Disconnect(member))
-            if self._neighbourhood.dials(member):
-                out.append(Connect(member))
+        self._exchange.reconnect(out)
         self._choose(now, out)
         self._go_on(now, out)
         return out
@@ -299,7 +291,10 @@ class Participant:
         """Time passed."""
         out: list[Action] = []
         if now >= self._seeking.answer_by:
-            self._shun(now, out)
+            if self._seeking.resting:
+                self._choose(now, out)
+            else:
+                self._shun(now, out)
         if now >= self._check_at:
             self._check_at = now + (_CHECK if self._fetching.missing else _CHECK_IDLE)
             self._check(now, out)
@@ -310,24 +305,21 @@ class Participant:
         self._fetching.fill(now, out)
         if self.alone:
             self._fetching.fill_alone(now, out)
-        if now >= self._announcing.due:
-            for member, chunks in self._announcing.flush(now, self.have, self._fetching.rarity.holdings):
-                out.append(SendNeighbour(member, Holding(chunks, self.load)))
-        if self._unreported and now >= self._reported_at + self._report_every:
+        out += self._exchange.announce(now)
+        if now >= self._reports.due:
             self._report(now, out)
 
     def _report(self, now: float, out: list[Action]) -> None:
-        if self._unreported and self._seeking.welcomed:
-            out.append(SendCoordinator(Have(self._unreported)))
-            self._unreported = 0
-            self._reported_at = now
+        have = self._reports.flush(now) if self._seeking.welcomed else None
+        if have is not None:
+            out.append(SendCoordinator(have))
 
     def _ask(self, out: list[Action]) -> None:
-        ready = self._limits.source_reads if self._fetching.missing else 0
-        ask = Ask(ready, self._trial.wanted, self._trial.proven)
-        if ask != self._asked and self._seeking.welcomed:
-            self._asked = ask
-            out.append(SendCoordinator(ask))
+        if self._seeking.welcomed:
+            ready = self._limits.source_reads if self._fetching.missing else 0
+            ask = self._reports.ask(Ask(ready, self._trial.wanted, self._trial.proven))
+            if ask is not None:
+                out.append(SendCoordinator(ask))
 
     def _granted(self, now: float, chunks: Bits, lease: float, rate: float, out: list[Action]) -> None:
         self.alone = False
@@ -356,7 +348,7 @@ class Participant:
         over = self._fetching.check(now, out)
         if over:
             out.append(SendCoordinator(GaveUp(over, "the lease is over")))
-        out += [Connect(member) for member in self._neighbourhood.to_dial(now)]
+        out += self._exchange.dial(now)
         if self._seeking.welcomed:
             out += [Knock(member) for member in self._seeking.to_knock(now)]
         received = self.counts.from_peers + self.counts.from_source
@@ -364,30 +356,21 @@ class Participant:
         self._trial.look(now, received, self._fetching.flying.slowness(now), slow)
         self._ask(out)
         if self._fetching.missing:
-            self._look_stuck(now, out)
+            stuck = self._despair.look(now, self._fetching)
+            if stuck is not None and self._seeking.welcomed:
+                out.append(SendCoordinator(stuck))
             idle = not self._fetching.flying.pending and now >= self._fetching.source_from
             if idle and now - self._heard_at > _SILENCE and self._seeking.welcomed:
                 self._heard_at = now
                 self._shun(now, out)
 
-    def _look_stuck(self, now: float, out: list[Action]) -> None:
-        """Tell what no neighbour can bring: at once if those who hold it failed, else after a while."""
-        unreachable = self._fetching.unreachable(now)
-        hopeless = unreachable & self._fetching.withheld(now) | self._fetching.only_from_source
-        stuck = hopeless if now >= self._stuck_from else 0
-        usual = self._fetching.flying.peer_seconds or 0.0
-        if now >= self._unreachable_at + min(max(20 * usual, _STUCK_LEAST), _STUCK_MOST):
-            stuck |= unreachable & self._unreachable
-            self._unreachable, self._unreachable_at = unreachable, now
-        if stuck and self._seeking.welcomed:
-            self._stuck_from = now + _STUCK_EVERY
-            out.append(SendCoordinator(Stuck(lowest(stuck, _STUCK_CHUNKS), self._fetching.avoided(now))))
-
     # The coordinator.
 
     def _choose(self, now: float, out: list[Action]) -> None:
         chosen = self._seeking.choose(now)
-        self._asked = Ask(0)
+        self._look_alone(now, out)
+        if chosen is None:
+            return
         reading = bits_of(flight.chunk for flight in self._fetching.flying if flight.member is None)
         hello = Hello(
             VERSION,
@@ -402,19 +385,21 @@ class Participant:
             moved=self._moved,
             neighbours=tuple(info.member.address for info in self.neighbours),
         )
-        self._unreported = 0
+        self._reports.begin()
         out += [ChooseCoordinator(chosen), SendCoordinator(hello)]
 
     def _shun(self, now: float, out: list[Action]) -> None:
-        """The coordinator failed us; turn to the next, and do without one if that takes too long."""
+        """The coordinator failed us; turn to the next."""
         if self._seeking.chosen is not None:
             self._seeking.shun(now, self._seeking.chosen)
+        self._choose(now, out)
+
+    def _look_alone(self, now: float, out: list[Action]) -> None:
         since = self._seeking.unanswered_since
         if since is not None and now - since > self._limits.alone_seconds and not self.alone:
             self.alone = True
             out.append(FetchAllYourself("no coordinator answers"))
             self._fetching.fill_alone(now, out)
-        self._choose(now, out)
 
     def _welcome(self, now: float, welcome: Welcome, out: list[Action]) -> None:
         if welcome.version != VERSION:
@@ -423,16 +408,7 @@ class Participant:
         self._seeking.answered()
         self._moved = True
         self.alone = False
-        self._report_every = welcome.report_seconds
-        self._adopt(welcome.neighbours, out)
+        self._reports.every(welcome.report_seconds)
+        self._exchange.adopt(welcome.neighbours, out)
         self._ask(out)
         self._learn(now, welcome.hashes, out)
-
-    def _adopt(self, neighbours: Sequence[NeighbourInfo], out: list[Action]) -> None:
-        new, gone = self._neighbourhood.adopt(neighbours)
-        for member in gone:
-            if member in self._announcing:
-                self._announcing.remove(member)
-                self._fetching.forget(member)
-            out.append(Disconnect(member))
-        out += [Connect(member) for member in new if member not in self._announcing]

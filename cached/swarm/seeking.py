@@ -17,7 +17,8 @@ class Seeking:
     """The ranking of the members, who of them did not answer lately, and how the one chosen does.
 
     Times in seconds. A member that fails is passed over for 4 s, then twice as long each time, up to a
-    minute. answer_by: when the one chosen must have said Welcome. unanswered_since: when the first was chosen
+    minute. answer_by: when the one chosen must have said Welcome, or, `resting` since all failed lately, when
+    one may be tried again. unanswered_since: when the first was chosen
     of those that did not answer; None while one does.
     """
 
@@ -25,6 +26,7 @@ class Seeking:
         """`patience`: how long one may take to say Welcome."""
         self.chosen: str | None = None
         self.welcomed = False
+        self.resting = False
         self.answer_by = _NEVER
         self.unanswered_since: float | None = None
         self._tree = tree
@@ -41,20 +43,26 @@ class Seeking:
         known = set(self._ranking)
         self._shunned = {member: shun for member, shun in self._shunned.items() if member in known}
 
-    def choose(self, now: float) -> str:
-        """Turn to the first that is not shunned; at worst this node itself."""
-        self.chosen = self._first(now)
+    def choose(self, now: float) -> str | None:
+        """Turn to the first that is not shunned; None when all are, this node too: then rest."""
+        first = self._first(now)
         self.welcomed = False
-        self.answer_by = now + self._patience
+        self.resting = first is None
         if self.unanswered_since is None:
             self.unanswered_since = now
-        return self.chosen
+        if first is None:
+            self.answer_by = min(until for until, _ in self._shunned.values())
+        else:
+            self.chosen = first
+            self.answer_by = now + self._patience
+        return first
 
     def answered(self) -> None:
         """The one chosen said Welcome."""
         assert self.chosen is not None
         self.good(self.chosen)
         self.welcomed = True
+        self.resting = False
         self.answer_by = _NEVER
         self.unanswered_since = None
 
@@ -71,13 +79,15 @@ class Seeking:
         _, before = self._shunned.get(member, (0.0, _SHUN_FIRST / 2))
         seconds = min(2 * before, _SHUN_LONGEST)
         self._shunned[member] = now + seconds, seconds
+        self._losses = 0
 
     def good(self, member: str) -> None:
         self._shunned.pop(member, None)
 
     def has_better(self, now: float) -> bool:
         """Whether another than the one chosen is to be turned to now."""
-        return self._first(now) != self.chosen
+        first = self._first(now)
+        return first is not None and (self.resting or first != self.chosen)
 
     def to_knock(self, now: float) -> list[str]:
         """Those before the one chosen whose time has come to be asked whether they are back."""
@@ -89,9 +99,8 @@ class Seeking:
             self.shun(now, member)
         return back
 
-    def _first(self, now: float) -> str:
-        usable = (member for member in self._ranking if not self._is_shunned(now, member))
-        return next(usable, self._me)
+    def _first(self, now: float) -> str | None:
+        return next((member for member in self._ranking if not self._is_shunned(now, member)), None)
 
     def _is_shunned(self, now: float, member: str) -> bool:
         return now < self._shunned.get(member, (0.0, 0.0))[0]
