@@ -56,11 +56,13 @@ class Authority:
     @classmethod
     def of(cls, pair: Pair) -> Authority:
         """Read one. Raises ValueError for anything but a CA's certificate and its ECDSA key."""
-        certificate = x509.load_pem_x509_certificate(pair.cert)
         try:
+            certificate = x509.load_pem_x509_certificate(pair.cert)
             key = load_pem_private_key(pair.key, None)
-        except TypeError:
-            raise ValueError("its key is encrypted") from None
+        except (ValueError, TypeError):
+            raise ValueError("it takes a certificate and a key without password, both in PEM") from None
+        if not _signs(certificate):
+            raise ValueError("it is not a CA's")
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
             raise ValueError("its key is of another kind or belongs to another certificate")
         return cls(certificate, key)
@@ -70,10 +72,9 @@ class Authority:
         return _pair(self.certificate, self.key)
 
     def issue(self, names: Sequence[str], begin: datetime, end: datetime) -> Pair:
-        """A certificate for a node with these IP addresses and DNS names; it outlives the CA never.
+        """A certificate for a node with these IP addresses and DNS names.
 
-        Nodes are servers and clients to each other, and so it is for both. Raises ValueError for a name that
-        is neither an address nor ASCII.
+        Nodes are servers and clients to each other, and so it is for both.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
@@ -83,7 +84,7 @@ class Authority:
                 key.public_key(),
                 x509.random_serial_number(),
                 begin,
-                min(end, self.certificate.not_valid_after_utc),
+                end,
             )
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
@@ -98,6 +99,13 @@ class Authority:
             .sign(self.key, hashes.SHA256())
         )
         return _pair(certificate, key)
+
+
+def _signs(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:

@@ -24,6 +24,8 @@ is null. Fields may be added, never renamed or taken away.
   pin, unpin     {results: [{ref, artifact: ARTIFACT, error}]}
   verify         {done_bytes, total_bytes, corrupt: [{blob, refs}]}
   health         {status}; serving or not_serving
+  certs          {ca: {file, key_file, expire_time, made}, nodes: [{names,
+                  expire_time, renewed, tls}]}; tls is what peers.tls must say
   config check   {file, kind, valid}
 
 error is null, or {reason, message, hint, retryable}. An error that ends the whole
