@@ -17,25 +17,26 @@ from tests.servers.upstream import Answer, Forward, Upstream
 
 
 class FaultyServer:
-    """Serves while the `with` block does, on loopback, a thread for each connection.
+    """Serves at `host` while the `with` block does, a thread for each connection.
 
     Give it the endpoint of a server to stand before, or `Files`. A client of an S3 server signs for the
     host that it speaks to, so build its endpoint from `self.endpoint`; presigned URLs work likewise.
     Faults are asked in the order in which they were injected and the first that matches is the one.
     """
 
-    def __init__(self, upstream: str | Upstream) -> None:
+    def __init__(self, upstream: str | Upstream, host: str = "127.0.0.1") -> None:
         self._upstream = Forward(upstream) if isinstance(upstream, str) else upstream
         self._faults: list[tuple[Fault, list[int]]] = []
         self._seen: list[Seen] = []
         self._lock = threading.Lock()
         self.closing = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), self)
+        self._server = _Server((host, 0), self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="faulty-server")
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
 
     def __enter__(self) -> Self:
         self._thread.start()

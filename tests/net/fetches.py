@@ -1,0 +1,64 @@
+"""One model asked of several daemons at the same moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from tests.net.node import Node
+from tests.system.content import Content, assert_same
+
+_PATIENCE = 90.0
+
+
+class Fetches:
+    """`with Fetches(nodes, "m") as fetches:` asks all of them at once; what is in the block happens meanwhile.
+
+    The block ends when all fetches have, in whatever way.
+    """
+
+    def __init__(self, nodes: Iterable[Node], ref: str, seconds: float = _PATIENCE) -> None:
+        self._nodes = list(nodes)
+        self._ref = ref
+        self._seconds = seconds
+        self._stack = ExitStack()
+        self._results: dict[Node, Future[float]] = {}
+
+    def __enter__(self) -> Self:
+        pool = self._stack.enter_context(ThreadPoolExecutor(len(self._nodes), "fetch"))
+        self._began = time.monotonic()
+        self._results = {node: pool.submit(self._fetch, node) for node in self._nodes}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def seconds(self, nodes: Iterable[Node] | None = None) -> list[float]:
+        """Wait for these, or for all: how long each took. Raises the error of one that failed."""
+        chosen = self._nodes if nodes is None else list(nodes)
+        return [self._results[node].result(self._seconds) for node in chosen]
+
+    def error(self, node: Node) -> BaseException | None:
+        """Wait for this one: how it failed, None when it did not."""
+        return self._results[node].exception(self._seconds)
+
+    def going(self, node: Node) -> bool:
+        return not self._results[node].done()
+
+    def _fetch(self, node: Node) -> float:
+        with node.client() as client:
+            client.acquire(self._ref, timeout=self._seconds)
+            return time.monotonic() - self._began
+
+
+def assert_whole(nodes: Iterable[Node], ref: str, content: Content) -> None:
+    """Each of the daemons has the model warm, with these bytes."""
+    for node in nodes:
+        with node.client() as client:
+            assert_same(client.acquire(ref, timeout=10).path, content)
