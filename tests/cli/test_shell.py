@@ -15,7 +15,10 @@ from cached.cli.main import COMMANDS
 from tests.cli.conftest import CACHECTL, Ask, Run, environment
 from tests.cli.node import Node
 
-HEAVY = {"rich", "yaml", "pydantic", "boto3", "botocore", "prometheus_client", "watchdog", "blake3", "awscrt"}
+HEAVY = {
+    "rich", "yaml", "pydantic", "boto3", "botocore", "prometheus_client", "watchdog", "blake3", "awscrt",
+    "cryptography",
+}  # fmt: skip
 
 
 def test_a_reader_that_leaves_is_no_error(node: Node) -> None:

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from cached.cli.authority import Authority, Pair
 from cached.peers.certificate import Files
@@ -39,6 +48,35 @@ def issue(
     """
     begin, end = _span(timedelta(hours=-1) if expired else lasts)
     return put(ca.issue([host, *([name] if name else [])], begin, end), directory, host)
+
+
+def odd(
+    ca: Authority,
+    *,
+    key: CertificateIssuerPrivateKeyTypes | None = None,
+    subject: str = "",
+    usages: Sequence[ObjectIdentifier] = (),
+    begin: timedelta = timedelta(days=-1),
+) -> Pair:
+    """A certificate for HOST such as `issue` never makes: another kind of key, name, use or time."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .issuer_name(ca.certificate.subject)
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)] if subject else []))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + begin)
+        .not_valid_after(now + timedelta(days=9))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(HOST))]), critical=not subject)
+    )
+    if usages:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+    return Pair(
+        builder.sign(ca.key, hashes.SHA256()).public_bytes(Encoding.PEM),
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )
 
 
 def put(pair: Pair, directory: Path, host: str = HOST) -> Files:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,17 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
-    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
-from cached.cli.authority import Authority, Pair
+from cached.cli.authority import Authority
 from cached.core.errors import NotConfigured
 from cached.peers.certificate import Files
 from cached.peers.identity import Identity
 from cached.telemetry.metrics import Metrics
-from tests.peers.ca import identity_of, issue, make_ca, put
+from tests.peers.ca import identity_of, issue, make_ca, odd, put
 
 
 @pytest.fixture
@@ -38,33 +36,6 @@ def refusal(files: Files, *, name: str | None = None, host: str = "127.0.0.1") -
         identity_of(files, name=name, host=host)
     assert "PRIVATE KEY" not in str(caught.value)
     return caught.value
-
-
-def odd(
-    ca: Authority,
-    key: CertificateIssuerPrivateKeyTypes,
-    usages: list[ObjectIdentifier] | None = None,
-    begin: timedelta = timedelta(days=-1),
-) -> Pair:
-    """A certificate for 127.0.0.1 such as `issue` never makes."""
-    now = datetime.now(UTC)
-    address = x509.IPAddress(ip_address("127.0.0.1"))
-    builder = (
-        x509.CertificateBuilder()
-        .issuer_name(ca.certificate.subject)
-        .subject_name(x509.Name([]))
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now + begin)
-        .not_valid_after(now + timedelta(days=9))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=True)
-    )
-    if usages:
-        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-    return Pair(
-        builder.sign(ca.key, hashes.SHA256()).public_bytes(Encoding.PEM),
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-    )
 
 
 def test_a_good_one_is_taken_and_its_end_is_told(tmp_path: Path, ca: Authority) -> None:
@@ -145,7 +116,7 @@ def test_an_expired_certificate(tmp_path: Path, ca: Authority) -> None:
 
 
 def test_a_certificate_of_the_future(tmp_path: Path, ca: Authority) -> None:
-    pair = odd(ca, ec.generate_private_key(ec.SECP256R1()), begin=timedelta(days=1))
+    pair = odd(ca, begin=timedelta(days=1))
     assert "is not valid before 20" in refusal(put(pair, tmp_path)).message
 
 
@@ -164,12 +135,12 @@ def test_a_ca_that_has_expired(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("usage", [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
 def test_a_certificate_for_one_end_only(tmp_path: Path, ca: Authority, usage: ObjectIdentifier) -> None:
-    pair = odd(ca, ec.generate_private_key(ec.SECP256R1()), [usage])
+    pair = odd(ca, usages=[usage])
     assert "is not for both ends" in refusal(put(pair, tmp_path)).message
 
 
 def test_cert_managers_certificates_have_no_extended_usages(tmp_path: Path, ca: Authority) -> None:
-    pair = odd(ca, ec.generate_private_key(ec.SECP256R1()))
+    pair = odd(ca)
     assert identity_of(put(pair, tmp_path)).generation == 1
 
 
@@ -183,7 +154,7 @@ def test_keys_that_grpc_cannot_use(tmp_path: Path, ca: Authority, kind: str) -> 
             key = ec.generate_private_key(ec.SECP521R1())
         case _:
             key = rsa.generate_private_key(65537, 1024)
-    assert "a kind that gRPC cannot use" in refusal(put(odd(ca, key), tmp_path)).message
+    assert "a kind that gRPC cannot use" in refusal(put(odd(ca, key=key), tmp_path)).message
 
 
 def vouched(name: str, signer: Authority | None = None) -> Authority:

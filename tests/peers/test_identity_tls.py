@@ -11,7 +11,7 @@ import pytest
 
 from cached.cli.authority import Authority
 from cached.peers.identity import Identity
-from tests.peers.ca import identity_of, issue, make_ca, replace
+from tests.peers.ca import identity_of, issue, make_ca, odd, put, replace
 from tests.peers.handshake import connected, exchange, sans
 
 OTHER = "10.0.0.2"
@@ -97,6 +97,15 @@ def test_a_server_with_the_name_of_another_node_is_left(here: Identity) -> None:
     with (
         pytest.raises(ssl.SSLCertVerificationError, match="IP address mismatch"),
         connected(here.server_context(), here.client_context(), OTHER),
+    ):
+        pass
+
+
+def test_a_name_in_the_subject_alone_does_not_count(tmp_path: Path, ca: Authority, here: Identity) -> None:
+    there = identity_of(put(odd(ca, subject="node.b"), tmp_path))
+    with (
+        pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"),
+        connected(there.server_context(), here.client_context(), "node.b"),
     ):
         pass
 
