@@ -35,12 +35,18 @@ on_every_kind = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture
-def daemon(start: Start, disk: Disk, s3: S3Server, faulty_s3: FaultyServer) -> Daemon:
-    """Its data directory is on the small disk, with a warm model `small` and a cold one `big`."""
+@pytest.fixture(scope="module")
+def bucket(s3: S3Server) -> str:
+    """With both models; nobody changes it."""
     bucket = s3.make_bucket()
     upload(s3, bucket, "small", SMALL)
     upload(s3, bucket, "big", BIG)
+    return bucket
+
+
+@pytest.fixture
+def daemon(start: Start, disk: Disk, bucket: str, s3: S3Server, faulty_s3: FaultyServer) -> Daemon:
+    """Its data directory is on the small disk, with a warm model `small` and a cold one `big`."""
     daemon = start(
         {name: {"source": f"s3://{bucket}/{name}", "revision": "v1"} for name in ("small", "big")},
         server=s3.behind(faulty_s3.endpoint),

@@ -96,15 +96,15 @@ def test_only_the_files_that_the_catalog_takes(start: Start, s3: S3Server) -> No
     assert_same(path, {name: content[name] for name in ("a.safetensors", "c.json")})
 
 
-def test_fifteen_hundred_small_files(start: Start, s3: S3Server) -> None:
-    content = make_content({f"shard-{n % 7}/{n:04}.json": 100 + n for n in range(1500)}, "many")
+def test_more_small_files_than_a_listing_has_on_a_page(start: Start, s3: S3Server) -> None:
+    content = make_content({f"shard-{n % 7}/{n:04}.json": 100 + n for n in range(1100)}, "many")
     bucket = s3.make_bucket()
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda item: s3.put(bucket, f"m/{item[0]}", item[1]), content.items()))
     daemon = start({"m": {"source": f"s3://{bucket}/m"}})
     assert_same(daemon.client().acquire("m", timeout=60).path, content)
     space = daemon.operator().status().space
-    assert space.used_bytes == look(daemon.root).used == 1500 * 4096
+    assert space.used_bytes == look(daemon.root).used == 1100 * 4096
 
 
 async def test_a_thousand_callers_cause_one_fetch(
