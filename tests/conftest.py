@@ -14,7 +14,7 @@ from tests.servers.upstream import Files
 
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    """One SeaweedFS for the whole run; whoever wants to kill one starts his own."""
+    """One SeaweedFS for each process of the run; whoever wants to kill one starts his own."""
     with SeaweedFS(tmp_path_factory.mktemp("seaweed")) as server:
         yield server
 
