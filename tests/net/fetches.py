@@ -16,7 +16,7 @@ _PATIENCE = 90.0
 
 
 class Fetches:
-    """`with Fetches(nodes, "m") as fetches:` asks all of them at once; what is in the block happens meanwhile.
+    """`with Fetches(nodes, "m") as fetches:` asks all of them at once; the block runs meanwhile.
 
     The block ends when all fetches have, in whatever way.
     """

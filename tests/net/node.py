@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from cached._proto.v1 import operator_pb2
 from cached.cli.authority import Authority
 from cached.peers.certificate import Files
 from tests.net.switch import Host
@@ -75,3 +76,8 @@ class Node(Daemon):
     def swarm(self, ref: str) -> Any:
         """What it says of the swarm of a model."""
         return self.operator().describe(ref).swarm
+
+    @property
+    def usable_peers(self) -> int:
+        """How many of the others it may ask for chunks, as it sees them."""
+        return sum(peer.state == operator_pb2.PEER_STATE_OK for peer in self.operator().peers().peers)

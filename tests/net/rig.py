@@ -15,6 +15,9 @@ from tests.servers.faulty import FaultyServer
 from tests.servers.s3 import S3Server
 from tests.system.conftest import keys_of, reading_from
 from tests.system.content import Content, upload
+from tests.system.waiting import eventually
+
+_PATIENCE = 300.0
 
 
 class Rig:
@@ -28,7 +31,7 @@ class Rig:
         """rate: of each link, in bytes per second each way."""
         self._home = home
         self._s3 = s3
-        self._ca = ca
+        self.ca = ca
         self._count = nodes
         self.rate = rate
         self._stack = ExitStack()
@@ -45,7 +48,7 @@ class Rig:
             self.nodes = [self._node(host) for host in hosts]
             for node in self.nodes:
                 stack.push(node.__exit__)
-                node.join(self.members, self._ca)
+                node.join(self.members, self.ca)
             self._stack = stack.pop_all()
         return self
 
@@ -73,6 +76,10 @@ class Rig:
             node.launch()
         for node in chosen:
             node.wait_until_serving()
+
+    def until_read(self, size: float) -> None:
+        """Wait until the source has sent so many bytes of objects."""
+        eventually(lambda: self.source.sent() >= size, _PATIENCE)
 
     def _node(self, host: Host) -> Node:
         server = self._s3.behind(self.source.endpoint)
