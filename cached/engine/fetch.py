@@ -19,7 +19,7 @@ from cached.engine.resolve import Resolution
 from cached.kit.locks import KeyedLocks
 from cached.store.store import Reservation, Store
 from cached.telemetry.metrics import Metrics
-from cached.transfer.transfer import SourceLimits, Transfer
+from cached.transfer.transfer import NoRanges, SourceLimits, Transfer
 
 if TYPE_CHECKING:
     from cached.engine.swarm.swarms import Swarms
@@ -102,6 +102,8 @@ class Fetcher:
             await self._store.publish(reservation)
         finally:
             await self._store.release(reservation)
+            if self._swarms is not None:
+                self._swarms.settled(resolution.tree.digest)
 
     async def _together(
         self,
@@ -112,8 +114,6 @@ class Fetcher:
         meter: Meter,
     ) -> None:
         """Fetch all that is missing in a swarm; nothing of it when the source can only be read in order."""
-        from cached.transfer.transfer import NoRanges
-
         async with AsyncExitStack() as held:
             for blob in sorted(self._store.missing(resolution.tree)):  # in one order, lest two flights wait
                 await held.enter_async_context(self._busy.hold(blob))  # for each other

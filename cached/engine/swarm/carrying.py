@@ -290,7 +290,7 @@ class Carrying:
 
     def _check_patience(self, alone: bool) -> None:
         key, idle = self._resolution.target.key, self._loop.time() - self._progress_at
-        if self._refusal is not None and (alone or idle > _REFUSED_PATIENCE):
+        if self._refusal is not None and (alone or idle > min(_REFUSED_PATIENCE, self._give_up_after)):
             self._fail(self._refusal)
         elif idle > self._give_up_after:
             self._fail(

@@ -129,6 +129,7 @@ class Joining:
 
     def received(self, chunk: int, member: str | None, blake3: Hash) -> None:
         """A chunk is on disk, verified."""
+        log.debug("a chunk is here", extra=self._about(chunk, member))
         duplicates = self.participant.counts.duplicate
         self._do(self.participant.received(self._now(), chunk, member, blake3))
         self._site.metrics.swarm_duplicates.inc(self.participant.counts.duplicate - duplicates)

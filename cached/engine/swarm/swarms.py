@@ -129,7 +129,7 @@ class Swarms:
         """Bring the blobs of `reservation` that are missing into the store, together with other members.
 
         No other flight may be at any of these blobs. Raises as `Carrying.run` does. Cancelled or failed,
-        verified chunks stay in their stages.
+        verified chunks stay in their stages. Call `settled` when the tree is published, or is not to be.
         """
         tree = resolution.tree
         carrying = Carrying(
@@ -154,8 +154,11 @@ class Swarms:
                 self._leave(joining)
             raise
         finally:
-            self._fetching.discard(tree.digest)
             await carrying.close()
+
+    def settled(self, tree: Digest) -> None:
+        """The flight of `tree` is over; from now on it is here for others if it is warm."""
+        self._fetching.discard(tree)
 
     # What is here for others.
 
