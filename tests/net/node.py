@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -72,6 +73,11 @@ class Node(Daemon):
     def received(self, origin: str) -> int:
         """Verified bytes from `peer` or a source's scheme, since its last start."""
         return round(self.metric(f'cached_received_bytes_total{{origin="{origin}"}}'))
+
+    @property
+    def certificate_lasts(self) -> float:
+        """Seconds until the certificate that it uses expires; negative once it has."""
+        return self.metric("cached_peer_certificate_expiry_seconds") - time.time()
 
     def swarm(self, ref: str) -> Any:
         """What it says of the swarm of a model."""

@@ -88,7 +88,7 @@ def test_foreign_and_expired_certificates_are_refused(
     rig.start()
     _fetch([good])
     rig.source.forget()
-    eventually(lambda: expired.metric("cached_peer_certificate_expiry_seconds") < 0, PATIENCE)
+    eventually(lambda: expired.certificate_lasts < 0, PATIENCE)
     for node in (foreign, expired):
         _fetch([node])
         assert node.received("peer") == 0
