@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -60,3 +61,14 @@ def sans(end: ssl.SSLSocket) -> list[str]:
     """The names in the certificate that the other end showed."""
     shown: Any = end.getpeercert()
     return [value for _, value in shown["subjectAltName"]]
+
+
+def ancient(protocol: int, version: ssl.TLSVersion) -> ssl.SSLContext:
+    """An end that speaks nothing but an old version of TLS, and believes everyone."""
+    context = ssl.SSLContext(protocol)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = version
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    return context

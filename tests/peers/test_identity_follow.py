@@ -118,6 +118,22 @@ async def test_half_a_pair_keeps_the_old_one_and_is_tried_again(
     await until(lambda: identity.generation == 2)
 
 
+async def test_a_half_that_is_only_late_is_no_cause_for_alarm(
+    tmp_path: Path,
+    ca: Authority,
+    follow: Follow,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Four looks at the files, two of them between the writing of a certificate and of its key."""
+    looks = ["does not fit", "", "does not fit", ""]
+    identity = identity_of(issue(ca, tmp_path))
+    monkeypatch.setattr(identity, "_refresh", lambda: looks.pop(0) if looks else "")
+    follow(identity)
+    await until(lambda: not looks)
+    assert not caplog.records
+
+
 def complaints(caplog: pytest.LogCaptureFixture) -> str:
     return " ".join(str(record.__dict__.get("reason", "")) for record in caplog.records)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from cached.cli.authority import Authority
 from cached.peers.identity import Identity
 from tests.peers.ca import HOST, identity_of, issue, make_ca, replace
+from tests.peers.handshake import ancient
 
 ECHO = "/test.Echo/Echo"
 
@@ -140,3 +142,25 @@ async def test_broken_files_close_no_door(tmp_path: Path, ca: Authority) -> None
         assert "no certificate" in identity._refresh()
         async with stream(address, identity.channel_credentials()) as call:
             assert await asked(call) == [HOST]
+
+
+async def test_tls_before_1_2_is_refused(tmp_path: Path, ca: Authority) -> None:
+    files = issue(ca, tmp_path)
+
+    async def greeted(address: str, version: ssl.TLSVersion) -> bytes:
+        """What a server says first to a client of that version."""
+        client = ancient(ssl.PROTOCOL_TLS_CLIENT, version)
+        client.load_cert_chain(files.cert, files.key)
+        client.set_alpn_protocols(["h2"])
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=client)
+        try:
+            return await reader.read(1)
+        finally:
+            writer.close()
+
+    async with serving(identity_of(files)) as address:
+        for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
+            with pytest.raises(OSError):  # noqa: PT011  # which one depends on how soon it hangs up
+                await greeted(address, version)
+        assert await greeted(address, ssl.TLSVersion.TLSv1_2)

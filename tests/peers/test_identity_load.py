@@ -72,6 +72,12 @@ def test_a_file_without_pem_is_named(
     assert refusal(files).message == f"{path} {says}"
 
 
+def test_a_bundle_may_hold_remarks(tmp_path: Path, ca: Authority) -> None:
+    files = issue(ca, tmp_path)
+    files.ca.write_bytes("# Prüfstelle Zürich\n".encode() + files.ca.read_bytes() + b"# end\n")
+    assert identity_of(files).generation == 1
+
+
 def test_a_huge_file_is_not_read(tmp_path: Path, ca: Authority) -> None:
     files = issue(ca, tmp_path)
     with files.ca.open("ab") as file:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from cached.cli.authority import Authority
 from cached.peers.identity import Identity
 from tests.peers.ca import identity_of, issue, make_ca, odd, put, replace
-from tests.peers.handshake import connected, exchange, sans
+from tests.peers.handshake import ancient, connected, exchange, sans
 
 OTHER = "10.0.0.2"
 
@@ -112,24 +111,14 @@ def test_a_name_in_the_subject_alone_does_not_count(tmp_path: Path, ca: Authorit
 
 @pytest.mark.parametrize("old", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 def test_tls_before_1_2_is_refused_by_both_ends(here: Identity, old: ssl.TLSVersion) -> None:
-    def ancient(context: ssl.SSLContext) -> ssl.SSLContext:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            context.minimum_version = context.maximum_version = old
-        context.set_ciphers("ALL:@SECLEVEL=0")
-        return context
-
-    client = ancient(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
     with (
         pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"),
-        connected(here.server_context(), client),
+        connected(here.server_context(), ancient(ssl.PROTOCOL_TLS_CLIENT, old)),
     ):
         pass
-    server = ancient(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     with (
         pytest.raises(ssl.SSLError, match=r"UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION"),
-        connected(server, here.client_context()),
+        connected(ancient(ssl.PROTOCOL_TLS_SERVER, old), here.client_context()),
     ):
         pass
 
