@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -18,6 +19,7 @@ from cached.core.errors import NotConfigured
 
 _MAX_BYTES = 1 << 20
 _RSA_BITS = 2048
+_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,9 @@ class Files:
             raise NotConfigured(f"{self.ca} holds no certificates in PEM") from None
         try:
             certificate = x509.load_pem_x509_certificates(pem.cert)[0]
-            carried = _names(certificate)
-        except ValueError:
-            raise NotConfigured(f"{self.cert} holds no certificate in PEM") from None
-        public = certificate.public_key()
+            carried, public = _names(certificate), certificate.public_key()
+        except _UNREADABLE:
+            raise NotConfigured(f"{self.cert} holds no certificate in PEM that can be read") from None
         self._check_kind(public)
         self._check_key(pem.key, public)
         self._check_dates(certificate, datetime.fromtimestamp(now, UTC))
@@ -96,8 +97,8 @@ class Files:
                 f"the key {self.key} is encrypted",
                 hint="nobody is there to type a password; decrypt the file",
             ) from None
-        except ValueError:
-            raise NotConfigured(f"{self.key} holds no private key in PEM") from None
+        except _UNREADABLE:
+            raise NotConfigured(f"{self.key} holds no private key in PEM that can be read") from None
         if not fits:
             raise NotConfigured(f"the key {self.key} does not fit the certificate {self.cert}")
 

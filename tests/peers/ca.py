@@ -55,10 +55,14 @@ def odd(
     *,
     key: CertificateIssuerPrivateKeyTypes | None = None,
     subject: str = "",
+    names: x509.ExtensionType | None = None,
     usages: Sequence[ObjectIdentifier] = (),
     begin: timedelta = timedelta(days=-1),
 ) -> Pair:
-    """A certificate for HOST such as `issue` never makes: another kind of key, name, use or time."""
+    """A certificate for HOST such as `issue` never makes: another kind of key, name, use or time.
+
+    names: in place of HOST.
+    """
     key = key or ec.generate_private_key(ec.SECP256R1())
     now = datetime.now(UTC)
     builder = (
@@ -69,7 +73,7 @@ def odd(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now + begin)
         .not_valid_after(now + timedelta(days=9))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(HOST))]), critical=not subject)
+        .add_extension(names or x509.SubjectAlternativeName([x509.IPAddress(ip_address(HOST))]), not subject)
     )
     if usages:
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)

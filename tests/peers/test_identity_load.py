@@ -58,8 +58,8 @@ def test_a_missing_file_is_named(tmp_path: Path, ca: Authority, which: str) -> N
     ("which", "says"),
     [
         ("ca", "holds no certificates in PEM"),
-        ("cert", "holds no certificate in PEM"),
-        ("key", "holds no private key in PEM"),
+        ("cert", "holds no certificate in PEM that can be read"),
+        ("key", "holds no private key in PEM that can be read"),
     ],
 )
 @pytest.mark.parametrize("content", [b"", b"\xff nonsense", b"-----BEGIN CERTIFICATE-----\n"])
@@ -137,6 +137,14 @@ def test_a_ca_that_has_expired(tmp_path: Path) -> None:
     ca = Authority.new(now - timedelta(days=9), now - timedelta(days=1))
     (tmp_path / "ca.crt").write_bytes(ca.pair.cert)
     assert "certificate has expired" in refusal(issue(ca, tmp_path)).message
+
+
+@pytest.mark.parametrize("names", [b"nonsense", b"\x30\x04\xa3\x02\x30\x00"], ids=["garbage", "X.400"])
+def test_a_certificate_with_names_that_nobody_reads(tmp_path: Path, ca: Authority, names: bytes) -> None:
+    extension = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, names)
+    assert (
+        "no certificate in PEM that can be read" in refusal(put(odd(ca, names=extension), tmp_path)).message
+    )
 
 
 @pytest.mark.parametrize("usage", [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
