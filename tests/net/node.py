@@ -15,8 +15,7 @@ from tests.net.switch import Host
 from tests.peers.ca import issue, replace
 from tests.system.daemon import Daemon, merged
 
-_PORT = 7400
-DATA_PORT = _PORT + 1
+CONTROL_PORT = 7400
 
 # Patience for links that many share: on these, a second without a byte is no fault.
 _TRANSFER = {"connections": 16, "connect_timeout": 5, "stall_timeout": 10, "give_up_after": 60}
@@ -46,7 +45,7 @@ class Node(Daemon):
     @property
     def address(self) -> str:
         """By which the others know it."""
-        return f"{self.host.address}:{_PORT}"
+        return f"{self.host.address}:{CONTROL_PORT}"
 
     def join(self, members: Iterable[str], ca: Authority) -> None:
         """Have peers from the next start on: `members` by address, with certificates from `ca`."""

@@ -60,10 +60,25 @@ class Host:
         rules = [f"ip saddr {other.address} drop;" for other in others]
         self.namespace.run(
             *("nft", "-f", "-"),
-            told="flush ruleset; table ip cut { chain in { type filter hook input priority 0; "
-            + " ".join(rules)
-            + " }; }",
+            told="table ip cut; flush table ip cut;"
+            f"table ip cut {{ chain in {{ type filter hook input priority 0; {' '.join(rules)} }}; }}",
         )
+
+    def count(self, port: int) -> None:
+        """Count from now on what TCP carries to and from this port, of this host or of another."""
+        rules = f"tcp dport {port} counter name carried; tcp sport {port} counter name carried;"
+        chains = " ".join(
+            f"chain {hook} {{ type filter hook {hook} priority -1; {rules} }};"
+            for hook in ("input", "output")
+        )
+        self.namespace.run("nft", "-f", "-", told=f"table ip count {{ counter carried {{ }}; {chains} }}")
+
+    @property
+    def counted(self) -> int:
+        """Bytes of packets that `count` counted so far."""
+        said = json.loads(self.namespace.run("nft", "-j", "list", "counter", "ip", "count", "carried"))
+        counters = (each["counter"]["bytes"] for each in said["nftables"] if "counter" in each)
+        return int(next(counters))
 
     @property
     def sent(self) -> int:
