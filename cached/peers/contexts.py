@@ -9,7 +9,8 @@ from cached.peers.certificate import Pem
 
 
 def server_context(pem: Pem) -> ssl.SSLContext:
-    """Demands a client certificate. Raises ssl.SSLError for what OpenSSL does not take."""
+    """Demands a client certificate. Raises ssl.SSLError for what OpenSSL does not take, OSError without
+    a file descriptor to spare."""
     context = _context(ssl.PROTOCOL_TLS_SERVER, pem)
     # A resumed session would pass over the certificate, which may have expired since. Bulk connections are
     # kept open, so handshakes are few.
@@ -19,7 +20,7 @@ def server_context(pem: Pem) -> ssl.SSLContext:
 
 
 def client_context(pem: Pem) -> ssl.SSLContext:
-    """Checks the other end's name or address. Raises ssl.SSLError for what OpenSSL does not take."""
+    """Checks the other end's name or address. Raises as `server_context` does."""
     context = _context(ssl.PROTOCOL_TLS_CLIENT, pem)
     context.check_hostname = True
     context.hostname_checks_common_name = False

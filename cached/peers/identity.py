@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -133,7 +134,8 @@ class Identity:
         except NotConfigured as error:
             return str(error)
         self._adopt(made)
-        log.info("another certificate is in force", extra={"expires": made.certificate.expires})
+        expires = datetime.fromtimestamp(made.certificate.expires, UTC).isoformat()
+        log.info("another certificate is in force", extra={"expires": expires})
         return ""
 
     def _adopt(self, made: _Generation) -> None:
@@ -156,10 +158,9 @@ class Identity:
                 f"the certificate {files.cert} is not from the CA in {files.ca}: {error.verify_message}",
                 hint="it must hold all certificates that lead from this node's to one in that file",
             ) from None
-        except ssl.SSLError as error:
-            raise NotConfigured(
-                f"the certificate {files.cert} cannot be used: {error.reason or error.args[-1]}"
-            ) from None
+        except OSError as error:
+            why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+            raise NotConfigured(f"the certificate {files.cert} cannot be used: {why}") from None
         return _Generation(
             number,
             pem,

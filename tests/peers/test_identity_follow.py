@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import time
@@ -132,6 +133,25 @@ async def test_a_half_that_is_only_late_is_no_cause_for_alarm(
     follow(identity)
     await until(lambda: not looks)
     assert not caplog.records
+
+
+async def test_a_node_short_of_file_descriptors_tries_again(
+    tmp_path: Path,
+    ca: Authority,
+    follow: Follow,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(_: str) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    identity = identity_of(issue(ca, tmp_path))
+    follow(identity)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "memfd_create", none_left)
+        issue(ca, tmp_path)
+        await until(lambda: "Too many open files" in complaints(caplog))
+    await until(lambda: identity.generation == 2)
 
 
 def complaints(caplog: pytest.LogCaptureFixture) -> str:
