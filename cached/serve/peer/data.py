@@ -81,9 +81,10 @@ class DataServer:
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes accept
         self._thread.join()
         self._socket.close()
+        self._crowd.cut()  # first, or those who wait now would send the rest without a bound
         self._parts.slots.close()
         self._parts.pace.stop()
-        if left := self._crowd.close(_STOP):
+        if left := self._crowd.leave(_STOP):
             log.warning("Connections of neighbours did not end.", extra={"connections": left})
 
     def _accept(self) -> None:

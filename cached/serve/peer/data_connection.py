@@ -80,11 +80,12 @@ class Connection:
 
     def _answer_next(self, inbox: Inbox) -> bool:
         """Whether the connection can serve another request."""
+        head = inbox.take(self._parts.options.head)
         try:
-            request = parse(inbox.take(self._parts.options.head))
+            request = parse(head)
         except Refused as refused:
             self._parts.refuse("malformed")
-            self._say(data_answer.refusal(refused, last=True))
+            self._say(data_answer.refusal(refused, last=True, head=head.startswith(b"HEAD ")))
             self._channel.linger()
             return False
         try:

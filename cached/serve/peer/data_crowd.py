@@ -41,13 +41,17 @@ class Crowd:
                 return False
             return True
 
-    def close(self, seconds: float) -> int:
-        """Cut all connections; returns how many have not ended within `seconds`."""
+    def cut(self) -> None:
+        """End all connections, and admit no more."""
         with self._lock:
             self._closed = True
-            threads = list(self._threads.values())
             for one in self._threads:
                 one.cut()
+
+    def leave(self, seconds: float) -> int:
+        """After `cut`, wait for all threads; returns how many have not ended within `seconds`."""
+        with self._lock:
+            threads = list(self._threads.values())
         due = time.monotonic() + seconds
         for thread in threads:
             thread.join(max(due - time.monotonic(), 0))

@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from cached.serve.peer.data_channel import Channel
-from cached.serve.peer.data_request import MOST_BYTES, Refused
+from cached.serve.peer.data_request import MOST_BYTES
 
 _END: Final = b"\r\n\r\n"
 
@@ -28,15 +28,15 @@ class Inbox:
         return bool(self._here)
 
     def take(self, seconds: float) -> bytes:
-        """The whole head of the request that has begun, without its end.
+        """The head of the request that has begun, without the empty line; of a longer one MOST_BYTES.
 
-        Raises Refused (431) when it is too long, OSError when it does not come within `seconds`.
+        Raises OSError when it does not come within `seconds`.
         """
         due = time.monotonic() + seconds
         seen = 0
         while (end := self._here.find(_END, max(seen - len(_END), 0), MOST_BYTES)) < 0:
             if len(self._here) >= MOST_BYTES:
-                raise Refused(431, "the header is too long")
+                return bytes(self._here)
             seen = len(self._here)
             more = self._channel.receive(MOST_BYTES - seen, due - time.monotonic())
             if not more:

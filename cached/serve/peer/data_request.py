@@ -8,7 +8,7 @@ from typing import Final
 
 from cached.core.digest import Digest
 
-MOST_BYTES: Final = 8 << 10
+MOST_BYTES: Final = 8 << 10  # of a head, with the empty line that ends it
 _MOST_FIELDS: Final = 64
 
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -53,6 +53,8 @@ def parse(head: bytes) -> Request:
     One spelling of each thing is taken, so that no two readers can understand a request differently. A
     request may have no body: what followed could be taken for another request.
     """
+    if len(head) >= MOST_BYTES:
+        raise Refused(431, "the header is too long")
     line, *lines = head.split(b"\r\n")
     method, target = _request_line(line)
     fields = _fields(lines)
