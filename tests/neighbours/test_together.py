@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import os
 from pathlib import Path
 
@@ -37,6 +38,13 @@ def other_bytes(model: Path, directory: Path) -> Path:
     for file in model.iterdir():
         (directory / file.name).write_bytes(os.urandom(file.stat().st_size))
     return directory
+
+
+def spoil(file: Path) -> None:
+    """Change bytes in a way that the store's watch cannot see."""
+    file.chmod(0o644)
+    with file.open("r+b") as handle, mmap.mmap(handle.fileno(), 4096) as page:
+        page[:5] = b"wrong"
 
 
 async def refuse(file: SourceFile) -> RangeRequest:
@@ -127,10 +135,7 @@ async def test_what_was_evicted_is_offered_no_more(tmp_path: Path, model: Path) 
 async def test_a_neighbour_with_wrong_bytes_on_its_disk_is_found_out(tmp_path: Path, model: Path) -> None:
     async with open_nodes(tmp_path / "nodes", 2, entry(model)) as [one, two]:
         answer = await one.ready("m")
-        file = answer.path / "a.bin"
-        file.chmod(0o644)
-        with file.open("r+b") as handle:
-            handle.write(b"wrong")
+        spoil(answer.path / "a.bin")
         warm = await two.ready("m")
         assert same(model, two, warm.path)
         assert two.sample("cached_peer_bans_total") == 1
