@@ -225,7 +225,7 @@ def test_no_request_takes_long_to_read(filler: str) -> None:
     ):
         with suppress(Refused):
             parse(data)
-    assert time.process_time() - begun < 0.1
+    assert time.process_time() - begun < 0.5
 
 
 PIECES = [

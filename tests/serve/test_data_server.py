@@ -53,6 +53,10 @@ def threads() -> int:
     return sum(thread.name.startswith("cached-data") for thread in threading.enumerate())
 
 
+def idle(server: DataServer) -> int:
+    return sum(one.idle_since is not None for one in server._crowd._counted)
+
+
 async def test_ranges_of_a_complete_blob(tmp_path: Path) -> None:
     async with serving(tmp_path / "root") as house:
         size = len(WHOLE_DATA)
@@ -180,13 +184,13 @@ def test_a_client_that_sends_no_more_still_gets_its_answer(large: FileShelf) -> 
 
 def test_when_enough_is_under_way(large: FileShelf) -> None:
     metrics = Metrics()
-    options = DataOptions(uploads=1, bandwidth=256 << 10, patience=0.1)
+    options = DataOptions(uploads=1, bandwidth=256 << 10, patience=0.5)
     with started(large, metrics=metrics, options=options) as (_, port), Client(port) as one:
         one.send(request(WHOLE, f"bytes=0-{8 * MIB - 1}"))
         eventually(lambda: large.loads[-1:] == [1])
         with Client(port) as two, Client(port) as three:
             two.send(request(WHOLE, "bytes=0-9"))
-            eventually(lambda: large.loads[-1] == 2)
+            eventually(lambda: 2 in large.loads)
             for answer in (three.ask(WHOLE, 0, 9), two.answer()):  # no place to wait; waited in vain
                 assert (answer.status, answer.fields["Retry-After"]) == (503, "1")
             assert metrics.registry.get_sample_value("cached_peer_uploads") == 1
@@ -209,7 +213,7 @@ def test_bandwidth_is_shared_by_all(large: FileShelf) -> None:
         for client in clients:
             client.sock.close()
         assert taken == [MIB] * 3
-        assert 0.6 < seconds < 3
+        assert 0.6 < seconds < 10
         eventually(lambda: server.sent == {"127.0.0.1": 3 * MIB})
 
 
@@ -217,7 +221,7 @@ def test_who_reads_nothing_is_left(large: FileShelf) -> None:
     with started(large, options=DataOptions(stall=0.2)) as (_, port), Client(port) as client:
         client.send(request(WHOLE, f"bytes=0-{48 * MIB - 1}"))
         eventually(lambda: large.loads[-1:] == [1])
-        eventually(lambda: large.loads[-1] == 0, 3)
+        eventually(lambda: large.loads[-1] == 0)
         with pytest.raises((EOFError, ConnectionError)):
             client.answer()
 
@@ -234,20 +238,19 @@ def test_who_reads_too_slowly_is_left(large: FileShelf) -> None:
                 taken += len(client._more())
                 time.sleep(0.005)
         assert taken < 48 * MIB
-        eventually(lambda: large.loads[-1] == 0, 1)
+        eventually(lambda: large.loads[-1] == 0)
 
 
 def test_one_address_cannot_have_all_connections(large: FileShelf) -> None:
     options = DataOptions(uploads=1)
     half = options.connections // 2
-    with started(large, options=options) as (_, port):
+    with started(large, options=options) as (server, port):
         first, *clients = [Client(port) for _ in range(half)]
         with first:
             assert first.ask(WHOLE, 0, 0).status == 206
             for client in clients:
                 assert client.ask(WHOLE, 0, 0).status == 206
-            eventually(lambda: threads() == half + 1)
-            time.sleep(0.02)  # all are idle again
+            eventually(lambda: idle(server) == half)
             with Client(port) as late, Client(port, source="127.0.0.2") as other:
                 assert late.ask(WHOLE, 0, 0).status == 206
                 assert other.ask(WHOLE, 0, 0).status == 206
@@ -261,12 +264,11 @@ def test_one_address_cannot_have_all_connections(large: FileShelf) -> None:
 def test_who_is_at_work_makes_no_room(large: FileShelf) -> None:
     options = DataOptions(uploads=1, bandwidth=1 << 20)
     half = options.connections // 2
-    with started(large, options=options) as (_, port):
+    with started(large, options=options) as (server, port):
         clients = [Client(port) for _ in range(half)]
         for client in clients:
             client.send(b"GET ")  # a request has begun
-        eventually(lambda: threads() == half + 1)
-        time.sleep(0.1)
+        eventually(lambda: threads() == half + 1 and idle(server) == 0)
         with Client(port) as late, Client(port, source="127.0.0.2") as other:
             assert late.is_over()
             assert other.ask(WHOLE, 0, 0).status == 206
@@ -293,7 +295,7 @@ def test_stop_ends_everything_at_once(large: FileShelf) -> None:
         eventually(lambda: large.loads[-1] == 2)
         before = time.monotonic()
         server.stop()
-        assert time.monotonic() - before < 1
+        assert time.monotonic() - before < 5
         assert threads() == 0
         assert large.loads[-1] == 0
         for client in clients:

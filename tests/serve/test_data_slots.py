@@ -76,7 +76,7 @@ def test_first_come_first_served_and_beyond_the_places_nobody_waits() -> None:
         rig.wait(client)
     begun = time.monotonic()
     assert not rig.enter("m", 10)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 5
     assert rig.load == 12
     for client in "abcd":
         rig.leave(client)
@@ -114,7 +114,7 @@ def test_one_client_cannot_take_all_places_to_wait() -> None:
     rig.wait("a")
     begun = time.monotonic()
     assert not rig.enter("a", 10)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 5
     rig.wait("b")
     rig.leave("a")
     rig.leave("a")

@@ -174,17 +174,16 @@ def _serial(client: Client) -> object:
 
 def test_who_never_speaks_blocks_nobody(tmp_path: Path, ca: Authority, shelf: FileShelf) -> None:
     node = member(ca, tmp_path)
-    options = DataOptions(uploads=1, head=0.3)
-    with started(shelf, identity=node, options=options) as (_, port):
-        silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(10)]
-        begun = time.monotonic()
+    with started(shelf, identity=node, options=DataOptions(head=2)) as (_, port):
+        silent = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(10)]
         assert not shut_out(port, door(node))
-        assert time.monotonic() - begun < 0.25
+        silent[0].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent[0].recv(1)  # the server still waits for it
         for sock in silent:
+            sock.settimeout(20)
             with sock:
-                sock.settimeout(5)
                 assert sock.recv(1) == b""
-        assert time.monotonic() - begun < 2
 
 
 def test_who_only_looks_whether_somebody_listens_is_no_stranger(
@@ -210,7 +209,7 @@ def test_stop_cuts_handshakes_and_downloads(tmp_path: Path, ca: Authority, shelf
         eventually(lambda: server.sent)
         begun = time.monotonic()
         server.stop()
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 5
         assert silent.recv(1) == b""
         with pytest.raises((OSError, EOFError)):
             client.answer()
