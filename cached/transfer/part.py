@@ -13,10 +13,10 @@ from blake3 import blake3
 from cached.core.clock import Clock
 from cached.core.errors import Denied, NotFound, SourceChanged
 from cached.core.sink import Buffer, ChunkSink
+from cached.kit.bucket import Bucket
 from cached.kit.filepin import file_pin
 from cached.transfer.address import Call
 from cached.transfer.answer import Answer, Take, Verdict, Wanted, judge
-from cached.transfer.bucket import Bucket
 from cached.transfer.channel import Channel
 from cached.transfer.retry import Failed
 

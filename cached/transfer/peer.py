@@ -10,9 +10,9 @@ from cached.core.chunks import chunk_span
 from cached.core.digest import Digest
 from cached.core.errors import SourceChanged, SourceUnavailable
 from cached.core.sink import ChunkSink
+from cached.kit.bucket import Bucket
 from cached.transfer.address import Call, Proxies, call_to
 from cached.transfer.answer import Answer, Verdict, Wanted, judge
-from cached.transfer.bucket import Bucket
 from cached.transfer.connections import Connections, Untrusted
 from cached.transfer.exchange import converse
 from cached.transfer.gear import Gear

@@ -9,10 +9,10 @@ from typing import Final
 from cached.core.clock import Clock
 from cached.core.digest import Digest
 from cached.core.sink import ChunkSink
+from cached.kit.bucket import Bucket
 from cached.kit.pool import Pool
 from cached.telemetry.metrics import Metrics
 from cached.transfer.address import Proxies
-from cached.transfer.bucket import Bucket
 from cached.transfer.buffers import BufferPool
 from cached.transfer.connections import Connections
 from cached.transfer.fetch import Fetch

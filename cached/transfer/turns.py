@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from cached.transfer.bucket import Bucket
+from cached.kit.bucket import Bucket
 
 
 @dataclass(eq=False, slots=True)

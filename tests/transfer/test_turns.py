@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cached.transfer.bucket import Bucket
+from cached.kit.bucket import Bucket
 from cached.transfer.turns import Ask, Group, Line, Turns
 
 

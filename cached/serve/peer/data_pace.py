@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Final
 
-from cached.transfer.bucket import Bucket
+from cached.kit.bucket import Bucket
 
 _LARGEST: Final = 256 << 10
 _SMALLEST: Final = 16 << 10
