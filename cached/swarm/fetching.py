@@ -20,6 +20,7 @@ _LATE: Final = 3.0  # times what a chunk usually takes
 _LATE_AT_END: Final = 1.5
 _GIVE_UP: Final = 10.0  # times what a chunk usually takes, and least seconds
 _MOST_PATIENCE: Final = 32.0  # how far giving up is put off when nothing comes at all
+_FOR_SOURCE: Final = 2  # downloads fewer while it reads the source, which all others wait for
 _OTHER_ZONE: Final = 4.0  # uploads more that a neighbour of this zone may have and still be preferred
 
 
@@ -133,11 +134,12 @@ class Fetching:
         """Ask neighbours for as much as may be asked."""
         self._retry_at = float("inf")
         flying = self.flying
-        while flying.slots < self._limits.downloads:
+        reserved = _FOR_SOURCE if flying.asked_of(None) else 0
+        while flying.slots < max(self._limits.downloads - reserved, 1):
             wanted = self.missing & self.known & ~flying.pending
             if not wanted:
                 return
-            picked = self.rarity.pick(wanted, self._usable(now), self._rng)
+            picked = self.rarity.pick(wanted, self._usable(now, wanted), self._rng)
             if picked is None:
                 return
             self._ask(now, picked[0], picked[1], out)
@@ -267,11 +269,15 @@ class Fetching:
         late = {flight.member for flight in self.flying if flight.late}
         return tuple(m for m in self.neighbours if m in late or not self._health.trusted(now, m))
 
-    def _usable(self, now: float) -> dict[str, float]:
-        """Whom something may be asked of now, and how busy each is."""
+    def _usable(self, now: float, wanted: Bits) -> dict[str, float]:
+        """Who may be asked now for any of `wanted`, and how busy each is."""
         usable = {}
+        holders = [member for member in self.neighbours if self.rarity.holdings[member] & wanted]
+        # Of many, one chunk each: two that share an upload both come late, and are passed on late.
+        of_each = self._limits.per_peer if len(holders) <= 2 * self._limits.downloads else 1
         late = {flight.member for flight in self.flying if flight.late}
-        for member, neighbour in self.neighbours.items():
+        for member in holders:
+            neighbour = self.neighbours[member]
             near = self.near.get(member)
             if near is None:  # it came before the coordinator's word on where it serves
                 continue
@@ -281,7 +287,7 @@ class Fetching:
                 continue
             asked = self.flying.asked_of(member)
             # One that failed must make good with one chunk before it is asked for more.
-            most = self._limits.per_peer if self._health.trusted(now, member) else 1
+            most = of_each if self._health.trusted(now, member) else 1
             if asked < most and member not in late:
                 usable[member] = asked + 0.25 * neighbour.load + (0.0 if near else _OTHER_ZONE)
         return usable
@@ -295,8 +301,8 @@ class Fetching:
         bit = 1 << late.chunk
         holders = {
             member: load
-            for member, load in self._usable(now).items()
-            if self.rarity.holdings[member] & bit and self.flying.find(late.chunk, member) is None
+            for member, load in self._usable(now, bit).items()
+            if self.flying.find(late.chunk, member) is None
         }
         picked = self.rarity.pick(bit, holders, self._rng) if holders else None
         if picked is not None and self.known & bit:

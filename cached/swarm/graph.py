@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterable
 class Graph:
     """A random graph of bounded degree, in which all are joined to all while they are few.
 
-    Each newcomer is joined to a quarter of `degree` others, so that the mean is half of it: enough to stay
-    in one piece when many leave, and little to tell. `changed` are those whose neighbours are others now.
+    Each newcomer is joined to three eighths of `degree` others, so that the mean is about three quarters of
+    it: enough to stay in one piece when many leave, and little to tell. Of two at random it takes the one
+    with fewer neighbours: who has few is done late. `changed` are those whose neighbours are others now.
     """
 
     def __init__(self, degree: int, rng: random.Random, zone_of: Callable[[str], str]) -> None:
         self.edges: dict[str, set[str]] = {}
         self.changed: set[str] = set()
         self._degree = degree
-        self._few = max(degree // 4, 1)
+        self._few = max(3 * degree // 8, 1)
         self._rng = rng
         self._zone_of = zone_of
 
@@ -63,10 +64,14 @@ class Graph:
 
     def _candidates(self, member: str, all_of_them: bool) -> list[str]:
         others = list(self.edges)
-        if not all_of_them and len(others) > 8 * self._few:
-            return self._rng.sample(others, 8 * self._few)
-        self._rng.shuffle(others)
-        return others
+        if all_of_them:
+            self._rng.shuffle(others)
+            return others
+        some = self._rng.sample(others, min(len(others), 8 * self._few))
+        return [min(pair, key=self._count) for pair in zip(some[::2], some[1::2], strict=False)]
+
+    def _count(self, member: str) -> int:
+        return len(self.edges[member])
 
     def _join_until(self, member: str, others: Iterable[str], wanted: int) -> None:
         for other in others:

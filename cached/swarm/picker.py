@@ -41,6 +41,8 @@ class Rarity:
         """`member` does not hold `chunks` any more, or never did."""
         before = self.holdings.get(member, 0)
         rest = chunks & before
+        if not rest:
+            return
         self.holdings[member] = before ^ rest
         levels = self.levels
         for level in range(1, len(levels)):

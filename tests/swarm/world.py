@@ -57,7 +57,7 @@ class Conditions:
     loss: float = 0.0
     noticed: float = 0.5
     uploads: int = 4
-    queue: int = 2
+    queue: int = 0
     fetch: FetchLimits = field(default_factory=FetchLimits)
     grants: SourceLimits = field(default_factory=SourceLimits)
     settle: float = 2.0
