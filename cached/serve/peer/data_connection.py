@@ -10,6 +10,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from ipaddress import ip_address
 
+from cached.core.digest import Digest
 from cached.core.errors import CachedError
 from cached.peers.identity import Identity
 from cached.serve.peer import data_answer
@@ -96,42 +97,59 @@ class Connection:
 
     def _give(self, request: Request) -> None:
         """Send what was asked for. Raises Refused while nothing has been sent."""
-        shelf, options = self._parts.shelf, self._parts.options
         span, last = request.span, request.last
         try:
-            size = shelf.size(request.blob)
+            size = self._parts.shelf.size(request.blob)
             if size is None:
                 raise self._refusal("missing", 404, "not here")
             if span is None:
                 self._say(data_answer.whole(size, last=last))
                 return
-            if span.offset + span.length > size:
-                raise self._refusal("malformed", 416, "the blob is shorter", size)
-            if span.length > options.longest:
-                raise self._refusal("malformed", 400, f"more than {options.longest} bytes at once")
-            fd = shelf.open(request.blob, span.offset, span.length)
+            fd = self._open(request.blob, span, size)
         except CachedError as error:  # the disk
-            log.warning("A blob cannot be read for a neighbour.", extra={"reason": str(error)})
+            self._parts.complain("A blob cannot be read for a neighbour.", self.address, str(error))
             raise self._refusal("missing", 404, "not here") from None
-        if fd is None:
-            raise self._refusal("missing", 404, "not here yet")
         try:
             if request.head:
                 self._say(data_answer.part(span, size, last=last))
-                return
-            if not self._parts.slots.enter(self.address, options.patience):
-                raise self._refusal("full", 503, "enough uploads are under way")
-            try:
-                self._say(data_answer.part(span, size, last=last))
-                self._send(fd, span)
-            finally:
-                self._parts.slots.leave(self.address)
+            else:
+                self._upload(fd, request.blob, span, data_answer.part(span, size, last=last))
         finally:
             os.close(fd)
 
-    def _send(self, fd: int, span: Span) -> None:
+    def _open(self, blob: Digest, span: Span, size: int) -> int:
+        if span.offset + span.length > size:
+            raise self._refusal("malformed", 416, "the blob is shorter", size)
+        if span.length > self._parts.options.longest:
+            raise self._refusal("malformed", 400, f"more than {self._parts.options.longest} bytes at once")
+        fd = self._parts.shelf.open(blob, span.offset, span.length)
+        if fd is None:
+            raise self._refusal("missing", 404, "not here yet")
+        return fd
+
+    def _upload(self, fd: int, blob: Digest, span: Span, answer: bytes) -> None:
+        if not self._parts.slots.enter(self.address, self._parts.options.patience):
+            raise self._refusal("full", 503, "enough uploads are under way")
+        try:
+            begun = time.monotonic()
+            self._say(answer)
+            self._send(fd, span, begun)
+        finally:
+            self._parts.slots.leave(self.address)
+        log.debug(
+            "Sent a range.",
+            extra={
+                "peer": self.address,
+                "blob": blob,
+                "offset": span.offset,
+                "bytes": span.length,
+                "seconds": round(time.monotonic() - begun, 3),
+            },
+        )
+
+    def _send(self, fd: int, span: Span, begun: float) -> None:
+        """Send the bytes. Raises TimeoutError when the other end does not take them fast enough."""
         parts, options = self._parts, self._parts.options
-        begun = time.monotonic()
         paced = 0.0
         done = 0
         while done < span.length:
