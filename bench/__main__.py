@@ -8,11 +8,12 @@ import tempfile
 from pathlib import Path
 
 from bench import latency, latency_report, scaling, scaling_report, throughput, throughput_report
+from bench import swarm_simulation as simulation
 from bench.process import REPOSITORY
 from bench.report import Report, Wanted, wanted_table
 from cached.kit.units import parse_bytes
 
-PARTS = ("throughput", "latency", "scaling")
+PARTS = ("throughput", "latency", "scaling", simulation.PART)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,6 +36,8 @@ def _measure(part: str, report: Report, work: Path, options: argparse.Namespace)
         return throughput_report.write(report, terms, list(throughput.run(work, terms)))
     if part == "latency":
         return latency_report.write(report, latency.run(work, options.calls, options.runs))
+    if part == simulation.PART:
+        return simulation.write(report, list(simulation.run()))
     return scaling_report.write(report, list(scaling.run(work, options.blobs, options.starts)))
 
 

@@ -31,9 +31,11 @@ from cached.swarm.bits import all_bits, each_bit
 from cached.swarm.coordinator import Coordinator
 from cached.swarm.health import Health
 from cached.swarm.limits import FetchLimits, SourceLimits
-from cached.swarm.messages import Have, Hello, Refused
+from cached.swarm.messages import FromCoordinator, FromParticipant, Have, Hello, Holding, Refused
 from cached.swarm.participant import Participant
 from tests.swarm.network import SEGMENTS, Flow, Link, Timeline, send
+
+Message = FromParticipant | FromCoordinator | Holding
 
 TREE = Digest.sha256(b"a tree")
 CHUNK = 8 << 20
@@ -105,7 +107,7 @@ class Node:
 
 
 class World:
-    """All nodes, the source, and who can reach whom."""
+    """All nodes, the source, and who can reach whom. said: called with each message that is sent."""
 
     def __init__(self, conditions: Conditions, seed: int) -> None:
         self.conditions = conditions
@@ -120,6 +122,7 @@ class World:
         self.bans = 0
         self.changed_at = -1e9
         self.messages: Counter[str] = Counter()
+        self.said: Callable[[Message], object] = lambda message: None
         self.fetches = 0
         self.waiting = 0
         self._stream_number = 0
@@ -265,7 +268,7 @@ class World:
                 pair = frozenset((node.name, member))
                 number = self.streams.get(pair)
                 if number is not None:
-                    self.count(node, "Holding")
+                    self.count(node.sent, message)
                     self.send(self.heard, node, self.nodes[member], number, message)
             case Fetch(chunk, None):
                 self.read_source(node, chunk)
@@ -275,7 +278,7 @@ class World:
                 self.stop(node, chunk, member)
             case SendCoordinator(message):
                 assert node.chosen is not None
-                self.count(node, type(message).__name__)
+                self.count(node.sent, message)
                 coordinator = self.nodes[node.chosen]
                 wait = latency if coordinator is not node else 0.0
                 if self.rng.random() < self.conditions.loss:
@@ -319,9 +322,11 @@ class World:
             case FetchAllYourself():
                 node.alone = True
 
-    def count(self, node: Node, kind: str) -> None:
-        self.messages[kind] += 1
-        node.sent[int(self.time.now)] += 1
+    def count(self, sent: Counter[int], message: Message) -> None:
+        """A message goes out in this second."""
+        self.messages[type(message).__name__] += 1
+        sent[int(self.time.now)] += 1
+        self.said(message)
 
     # Streams.
 
@@ -381,8 +386,7 @@ class World:
         """Do what a coordinator wants."""
         for say in sends:
             member = self.nodes[say.member]
-            node.coordinator_sent[int(self.time.now)] += 1
-            self.messages[type(say.message).__name__] += 1
+            self.count(node.coordinator_sent, say.message)
             if (
                 self.conditions.loss
                 and self.rng.random() < self.conditions.loss
@@ -532,9 +536,12 @@ def everything(conditions: Conditions) -> int:
     return all_bits(conditions.chunks)
 
 
-def cold(count: int, conditions: Conditions, seed: int) -> World:
+def cold(
+    count: int, conditions: Conditions, seed: int, said: Callable[[Message], object] = lambda message: None
+) -> World:
     """So many equal nodes, all cold, all starting within a blink."""
     world = World(conditions, seed)
+    world.said = said
     for _ in range(count):
         world.add()
     world.start_all()
