@@ -1,0 +1,178 @@
+"""Members by list and watch, against the real Kubernetes API server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+
+from cached.core.peer import Member
+from cached.kit.clock import SystemClock
+from cached.peers.membership.address import Address
+from cached.peers.membership.apiserver import ApiServer, Expired
+from cached.peers.membership.slices import SliceMembers
+from tests.peers.following import following
+from tests.servers.kubernetes import Kubernetes, build, missing
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}"),
+]
+
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/models/endpointslices"
+ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/models"
+A, B, C = (Member(f"10.0.0.{number}:7500", "zone-1") for number in (1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    try:
+        return build(tmp_path_factory.mktemp("kube"))
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"the API server cannot be built here: {error.stderr[-500:]}")
+
+
+@pytest.fixture
+def kubernetes(program: Path, tmp_path: Path) -> Iterator[Kubernetes]:
+    with Kubernetes(program, tmp_path) as kubernetes:
+        kubernetes.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "models"}})
+        yield kubernetes
+
+
+@pytest.fixture
+def account(kubernetes: Kubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A service account's files as a pod finds them; the account may do nothing yet."""
+    accounts = "/api/v1/namespaces/models/serviceaccounts"
+    kubernetes.ask("POST", accounts, {"metadata": {"name": "cached"}})
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    token = kubernetes.ask("POST", f"{accounts}/cached/token", request)["status"]["token"]
+    files = tmp_path / "serviceaccount"
+    files.mkdir()
+    (files / "token").write_text(token)
+    (files / "namespace").write_text("models")
+    (files / "ca.crt").write_bytes(kubernetes.ca.read_bytes())
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(kubernetes.port))
+    return files
+
+
+def allow(kubernetes: Kubernetes) -> None:
+    """What the manual asks for, and no more."""
+    rule = {
+        "apiGroups": ["discovery.k8s.io"],
+        "resources": ["endpointslices"],
+        "verbs": ["get", "list", "watch"],
+    }
+    kubernetes.ask("POST", f"{ROLES}/roles", {"metadata": {"name": "cached"}, "rules": [rule]})
+    binding = {
+        "metadata": {"name": "cached"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "cached"},
+        "subjects": [{"kind": "ServiceAccount", "name": "cached", "namespace": "models"}],
+    }
+    kubernetes.ask("POST", f"{ROLES}/rolebindings", binding)
+
+
+def config(account: Path) -> SingleConfig:
+    found = KubeConfig.from_service_account(account).get()
+    assert found is not None
+    return found
+
+
+def made(account: Path) -> SliceMembers:
+    return SliceMembers(
+        "models/peers", Address("10.0.0.1", 7400), SystemClock(), random.Random(1), lambda: config(account)
+    )
+
+
+async def warned(caplog: pytest.LogCaptureFixture) -> str:
+    """Why it is unknown who the members are, once that is logged."""
+    async with asyncio.timeout(30):
+        while not caplog.records:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    return str(caplog.records[0].__dict__["reason"])
+
+
+def put(
+    kubernetes: Kubernetes, name: str, *members: Member, service: str = "peers", new: bool = True
+) -> None:
+    endpoints = [
+        {
+            "addresses": [member.address.partition(":")[0]],
+            "conditions": {"ready": False, "serving": False, "terminating": False},
+            "zone": member.zone,
+        }
+        for member in members
+    ]
+    body: dict[str, Any] = {
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": service}},
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": [{"name": "peer", "port": 7500}],
+    }
+    kubernetes.ask(*(("POST", SLICES) if new else ("PUT", f"{SLICES}/{name}")), body)
+
+
+async def test_slices_are_followed_with_the_least_of_rights(
+    kubernetes: Kubernetes, account: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "cached")
+    put(kubernetes, "one", A)
+    put(kubernetes, "foreign", C, service="other")
+    async with following(made(account)) as heard:
+        assert "HTTP 403" in await warned(caplog)
+        assert not heard.told
+        allow(kubernetes)
+        await heard.until(A, seconds=30)
+        put(kubernetes, "two", B, A)
+        await heard.until(A, B)
+        put(kubernetes, "one", new=False)
+        put(kubernetes, "two", B, C, new=False)
+        await heard.until(B, C)
+        kubernetes.ask("DELETE", f"{SLICES}/two")
+        await heard.until()
+    assert [each.levelname for each in caplog.records if each.name.startswith("cached")] == [
+        "WARNING",
+        "INFO",
+    ]
+
+
+async def test_a_server_that_is_killed_and_comes_back_is_followed_again(
+    kubernetes: Kubernetes, account: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "cached")
+    allow(kubernetes)
+    put(kubernetes, "one", A)
+    async with following(made(account)) as heard:
+        await heard.until(A)
+        kubernetes.kill()
+        await warned(caplog)
+        assert heard.told == [(A,)]
+        await asyncio.to_thread(kubernetes.start)
+        await asyncio.to_thread(put, kubernetes, "two", B)
+        await heard.until(A, B, seconds=60)
+
+
+async def test_what_the_server_has_forgotten_is_expired(kubernetes: Kubernetes, account: Path) -> None:
+    allow(kubernetes)
+    async with ApiServer(config(account), "models", "peers") as server:
+        first, _ = await server.list(newest=True)
+        for number in range(3):
+            put(kubernetes, f"slice-{number}", A)
+    kubernetes.kill()
+    kubernetes.start()  # it knows only what comes after its start
+    async with ApiServer(config(account), "models", "peers") as server:
+        version, slices = await server.list(newest=False)
+        assert len(slices) == 3
+        assert int(version) > int(first)
+        with pytest.raises(Expired):
+            async for _ in server.watch(first, 5):
+                pass
+        versions = [event.version async for event in server.watch(version, 1)]
+        assert versions[0] == version
