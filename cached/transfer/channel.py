@@ -18,6 +18,7 @@ from cached.transfer.answer import Answer
 from cached.transfer.options import TransferOptions
 from cached.transfer.pace import Pace
 from cached.transfer.retry import Failed
+from cached.transfer.sealed import BLOCK, Sealed
 
 _ERROR_BODY: Final = 8192  # bytes of an error's body that are read
 _TICK: Final = 1.0  # seconds after which a receive that waits looks at the pace
@@ -42,7 +43,8 @@ class Channel:
         options: TransferOptions,
         clock: Clock,
     ) -> None:
-        sock = connection.sock
+        self._sealed = connection.sock if isinstance(connection.sock, Sealed) else None
+        sock = self._sealed.socket if self._sealed else connection.sock
         assert isinstance(sock, socket.socket)
         self.endpoint = endpoint
         self.reusable = True
@@ -118,8 +120,7 @@ class Channel:
         self._cut.set()
         self.reusable = False
         with suppress(OSError):  # not connected any more
-            # Not SSLSocket's own: that one takes the TLS state away under the reader's feet.
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+            self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection. Nothing else may be running on it."""
@@ -130,38 +131,44 @@ class Channel:
         self._hold.close()
 
     def _receive(self, view: memoryview, pace: Pace) -> None:
-        """Fill `view` off the socket. In plaintext one call waits in the kernel until all is there.
+        """Fill `view` off the socket; one call waits in the kernel until much is there.
 
         It wakes at each tick though (SO_RCVTIMEO), and returns what has come by then.
         """
-        if isinstance(self._sock, ssl.SSLSocket):
-            self._sock.settimeout(min(_TICK, self._options.stall_timeout))
-            self._receive_all(view, pace, 0)
-            return
         # MSG_WAITALL works on a descriptor that blocks, which one with a timeout of Python's does not.
         self._sock.settimeout(None)
         # Waking for each packet costs a third of the CPU. A mark above what is still to come would never
         # be reached, so the last part of the body is received without one.
         bulk = max(0, len(view) - _LOW_WATER)
         if bulk:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _LOW_WATER)
-            self._receive_all(view[:bulk], pace, socket.MSG_WAITALL)
+            mark = BLOCK if self._sealed else _LOW_WATER
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)
+            self._receive_all(view[:bulk], pace, _LOW_WATER)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        self._receive_all(view[bulk:], pace, socket.MSG_WAITALL)
+        self._receive_all(view[bulk:], pace, 0)
 
-    def _receive_all(self, view: memoryview, pace: Pace, flags: int) -> None:
+    def _receive_all(self, view: memoryview, pace: Pace, beyond: int) -> None:
+        """`beyond` is how many bytes are to come after those of `view`."""
         while view:
             try:
-                count = self._sock.recv_into(view, len(view), flags)
+                count = self._receive_some(view, beyond)
             except (BlockingIOError, TimeoutError):
                 count = 0
-            else:
-                if count == 0 and self._cut.is_set():
-                    raise ConnectionAbortedError
-                if count == 0:
-                    raise Failed("short", f"it closed the connection {len(view)} bytes before the end")
             view = view[count:]
             pace.note(count, self._clock.monotonic())
+
+    def _receive_some(self, view: memoryview, beyond: int) -> int:
+        if self._sealed is None:
+            count = self._sock.recv_into(view, len(view), socket.MSG_WAITALL)
+            more = count > 0
+        else:
+            count = self._sealed.take(view)
+            more = count > 0 or self._sealed.feed(len(view) + beyond)
+        if not more and self._cut.is_set():
+            raise ConnectionAbortedError
+        if not more:
+            raise Failed("short", f"it closed the connection {len(view)} bytes before the end")
+        return count
 
     def _read_error(self, response: http.client.HTTPResponse) -> bytes:
         try:

@@ -14,6 +14,7 @@ from cached.transfer.address import Endpoint
 from cached.transfer.channel import Channel
 from cached.transfer.options import TransferOptions
 from cached.transfer.retry import Failed
+from cached.transfer.sealed import Sealed
 from cached.transfer.trust import Trust
 
 
@@ -119,7 +120,7 @@ class _Secured(http.client.HTTPSConnection):
 
     def connect(self) -> None:
         http.client.HTTPConnection.connect(self)
-        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name)
+        self.sock = Sealed(self.sock, self._tls, self._name)
 
 
 def _close_unwanted(dialled: Future[Channel]) -> None:

@@ -88,6 +88,26 @@ async def test_both_prove_who_they_are(origin: FaultyServer, files: Files, clust
     assert peer.sink.data == DATA
 
 
+@pytest.mark.parametrize("size", [1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (3 << 20) + 77, 8 << 20])
+@pytest.mark.parametrize("tls", [True, False], ids=["tls", "plaintext"])
+async def test_chunks_of_every_size_come_whole(
+    origin: FaultyServer, files: Files, cluster: Cluster, tls: bool, size: int
+) -> None:
+    """Receives wait for much at a time, and never for more than comes."""
+    data = some_bytes(2 * size)
+    blob = Digest.sha256(data)
+    files.put(f"/v1/blobs/{blob.algorithm}/{blob.hex}", data)
+    sink = MemorySink(2 * size, size)
+    context = cluster.server.server_context() if tls else None
+    async with relay(origin.endpoint, context) as server, rigged() as rig:
+        rig.transfer.peers(cluster.client if tls else None)
+        for index in (0, 1):
+            digest = blake3(data[index * size :][:size]).digest()
+            address = f"127.0.0.1:{server.port}"
+            await rig.transfer.peer_chunk(sink, index, address, blob, digest, seconds=5.0)
+    assert sink.data == data
+
+
 async def test_a_handshake_serves_many_chunks(origin: FaultyServer, files: Files, cluster: Cluster) -> None:
     trust = Counted(cluster.client)
     async with front(origin, files, cluster.server.server_context(), trust) as peer:
