@@ -21,6 +21,13 @@ In = TypeVar("In")
 TAKES_PART: Final = "cached-takes-part"
 """In the initial metadata of whoever answers a stream, and of nothing that may stand between."""
 
+# What a connection's own failure may look like; INTERNAL when it met a message half way.
+_BROKEN: Final = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.CANCELLED,
+)
 _OPEN_SECONDS: Final = 5.0  # for the other end to say that it takes part
 _WRITE_SECONDS: Final = 10.0  # for one message to find room in the connection
 _LINGER_SECONDS: Final = 2.0  # for the other end to end the stream that this end has closed
@@ -66,7 +73,7 @@ class Dialled(Generic[Out, In]):
                 await self._outbox.converse(self._read(call), self._write(call))
                 why = "the other end ended the stream"
             except grpc.aio.AioRpcError as error:
-                held.retired |= error.code() is grpc.StatusCode.UNAVAILABLE
+                held.retired |= error.code() in _BROKEN
                 why = f"{error.code().name}: {_printable(error.details() or '')}"
             except TooSlow as error:
                 why = f"the other end does not keep up: {error}"
