@@ -46,8 +46,10 @@ def _rot(path: Path, at: int) -> None:
         byte = file.read(1)
         file.seek(at)
         file.write(bytes([byte[0] ^ 1]))
+        file.flush()
+        # Before it is closed: that is what inotify tells of.
+        os.utime(file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
     path.chmod(mode)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def _assert_quarantined_and_fetched_again(daemon: Daemon, faulty_s3: FaultyServer) -> None:
