@@ -158,6 +158,25 @@ async def test_a_host_without_a_resolv_conf_waits_for_one(server: DnsServer, tmp
         await heard.until("10.0.0.1:7400", "10.0.0.2:7400")
 
 
+async def test_another_resolv_conf_is_noticed_after_a_failure(server: DnsServer, tmp_path: Path) -> None:
+    made: list[Resolver] = []
+
+    def resolver() -> Resolver:
+        made.append(server.resolver())
+        if len(made) == 1:
+            made[0].nameservers = ["127.0.0.99"]
+        return made[-1]
+
+    server.serve(TWO)
+    membership = DnsMembers(
+        "peers", Address("10.0.0.1", 7400), REFRESH, SystemClock(), random.Random(1), resolver
+    )
+    async with following(membership) as heard:
+        await heard.until("10.0.0.1:7400", "10.0.0.2:7400")
+        await asyncio.sleep(2 * REFRESH)
+    assert len(made) == 2
+
+
 def test_what_is_no_name_is_refused(server: DnsServer) -> None:
     with pytest.raises(NotConfigured, match="is no DNS name"):
         members(server, "a..b")

@@ -232,9 +232,9 @@ async def test_a_list_without_sense_is_an_outage(
     assert warning.__dict__["reason"] == "the answer is no list of EndpointSlices"
 
 
-async def test_in_a_pod_over_tls_with_a_token_that_is_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+async def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[ApiServerFake, Path]]:
+    """A server over TLS, and the files of a service account that it lets in."""
     files = issue(make_ca(tmp_path), tmp_path, "127.0.0.1")
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(files.cert, files.key)
@@ -247,27 +247,59 @@ async def test_in_a_pod_over_tls_with_a_token_that_is_replaced(
         monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
         server.put("one", "peers", slice_of(A))
-        async with following(made(lambda: _of(KubeConfig.from_service_account(account)))) as heard:
-            await heard.until(A)
-            await watched(server)
-            server.token = "second"
-            (account / "token").write_text("second\n")
-            server.put("one", "peers", slice_of(B))
-            await heard.until(B)  # the open watch goes on
-            server.break_off()
-            server.put("one", "peers", slice_of(C))
-            await heard.until(C)
-            # No token for a moment, and then another CA's certificate: outages, and nothing worse.
-            (account / "token").unlink()
-            server.break_off()
-            await asyncio.sleep(0.2)
-            (account / "token").write_text("second\n")
-            (account / "ca.crt").write_bytes(make_ca(tmp_path / "other").pair.cert)
-            await asyncio.sleep(0.4)
-            server.put("one", "peers", slice_of(A))
-            assert heard.told[-1] == (C,)
-            (account / "ca.crt").write_bytes((tmp_path / "ca.crt").read_bytes())
-            await heard.until(A)
+        yield server, account
+
+
+async def test_in_a_pod_whose_token_is_replaced(pod: tuple[ApiServerFake, Path]) -> None:
+    server, account = pod
+    async with following(made(lambda: _of(KubeConfig.from_service_account(account)))) as heard:
+        await heard.until(A)
+        await watched(server)
+        server.token = "second"
+        (account / "token").write_text("second\n")
+        server.put("one", "peers", slice_of(B))
+        await heard.until(B)  # the open watch goes on
+        server.break_off()
+        server.put("one", "peers", slice_of(C))
+        await heard.until(C)
+
+
+@pytest.mark.parametrize("fault", ["no token", "no ca", "foreign ca", "garbled ca", "token lost in between"])
+async def test_in_a_pod_whose_files_are_wrong_for_a_while(
+    pod: tuple[ApiServerFake, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    server, account = pod
+    token, ca = account / "token", account / "ca.crt"
+    right = ca.read_bytes()
+
+    def config() -> SingleConfig:
+        found = _of(KubeConfig.from_service_account(account))
+        if fault == "token lost in between" and len(server.requests) >= 2:
+            token.unlink()
+        return found
+
+    async with following(made(config)) as heard:
+        await heard.until(A)
+        await watched(server)
+        match fault:
+            case "no token":
+                token.unlink()
+            case "no ca":
+                ca.unlink()
+            case "foreign ca":
+                ca.write_bytes(make_ca(tmp_path / "other").pair.cert)
+            case "garbled ca":
+                ca.write_text("garbage")
+        server.break_off()
+        server.put("one", "peers", slice_of(B))
+        await asyncio.sleep(2 * PAUSE[1])
+        assert heard.told == [(A,)]
+        assert [each.levelname for each in caplog.records if each.name.startswith("cached")] == ["WARNING"]
+        fault = "over"
+        ca.write_bytes(right)
+        token.write_text("first")
+        await heard.until(B)
+    assert "first" not in caplog.text
 
 
 def test_kubeconfig_is_found_by_the_environment(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
