@@ -91,7 +91,7 @@ def _daemons(home: Path, terms: Terms, s3: S3Server, content: dict[str, bytes], 
             done = fetches.seconds()
         cpu = [_cpu(node) - spent for node, spent in zip(rig.nodes, before, strict=True)]
         control = [node.host.counted for node in rig.nodes] if way == PEERS else []
-        read = rig.source.sent()
+        read = rig.read
         assert_whole(rig.nodes, "model", content)
         return Swarm(way, done, read, cpu, control)
 

@@ -53,7 +53,7 @@ def test_who_serves_wrong_bytes_is_banned(cluster: Cluster) -> None:
     rig.source.forget()
     rig.start()
     _fetch(others)
-    assert rig.source.sent() <= 1.1 * SIZE
+    assert rig.read <= 1.1 * SIZE
     assert sum(node.metric("cached_peer_bans_total") for node in others) >= 1
     assert sum(node.metric('cached_peer_failures_total{reason="verify"}') for node in others) >= 1
 
@@ -74,7 +74,7 @@ def test_a_peer_that_stalls_amid_a_chunk(cluster: Cluster) -> None:
         finally:
             holder.signal(signal.SIGCONT)
     assert_whole([node], "m", CONTENT)
-    assert 0 < rig.source.sent() < SIZE
+    assert 0 < rig.read < SIZE
 
 
 def test_foreign_and_expired_certificates_are_refused(
@@ -92,7 +92,7 @@ def test_foreign_and_expired_certificates_are_refused(
     for node in (foreign, expired):
         _fetch([node])
         assert node.received("peer") == 0
-    assert rig.source.sent() == pytest.approx(2 * SIZE, rel=0.05)
+    assert rig.read == pytest.approx(2 * SIZE, rel=0.05)
     assert good.metric("cached_peer_sent_bytes_total") == 0
 
 

@@ -26,7 +26,7 @@ def test_sixteen_cold_nodes_and_one_that_comes_later(cluster: Cluster) -> None:
     with Fetches(first, "m", PATIENCE) as fetches:
         last = max(fetches.seconds())
     ideal = SIZE / RATE
-    reads = rig.source.sent() / SIZE
+    reads = rig.read / SIZE
     print(f"last done at {last / ideal:.3f} of the ideal; the source was read {reads:.3f} times")
     assert_whole(first, "m", CONTENT)
     assert reads <= 1.02
@@ -36,7 +36,7 @@ def test_sixteen_cold_nodes_and_one_that_comes_later(cluster: Cluster) -> None:
     with Fetches([late], "m", PATIENCE) as fetches:
         fetches.seconds()
     assert_whole([late], "m", CONTENT)
-    assert rig.source.sent() == 0
+    assert rig.read == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -54,4 +54,4 @@ def test_whoever_is_killed_the_rest_finish(cluster: Cluster, seed: int) -> None:
             killed.kill9()
         fetches.seconds(left)
     assert_whole(left, "m", CONTENT)
-    assert rig.source.sent() <= 1.5 * SIZE
+    assert rig.read <= 1.5 * SIZE

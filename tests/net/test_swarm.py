@@ -14,7 +14,7 @@ from tests.system.waiting import eventually
 
 CONTENT = make_content({**{f"shard-{n}.bin": 8 * MIB for n in range(3)}, "config.json": 600}, "swarm")
 SIZE = sum(map(len, CONTENT.values()))
-ONCE = 1.02 * SIZE
+ONCE = 1.02 * SIZE + MIB  # a chunk may be read only to see whether the source is quicker
 PATIENCE = 60.0
 
 
@@ -36,7 +36,7 @@ def test_cold_nodes_read_the_source_once_and_who_comes_later_not_at_all(cluster:
     with Fetches(first, "m") as fetches:
         fetches.seconds()
     assert_whole(first, "m", CONTENT)
-    assert SIZE <= rig.source.sent() <= ONCE
+    assert SIZE <= rig.read <= ONCE
     assert sum(node.received("s3") for node in first) <= ONCE
     assert sum(node.received("peer") for node in first) >= 2 * SIZE - 0.02 * SIZE
 
@@ -44,7 +44,7 @@ def test_cold_nodes_read_the_source_once_and_who_comes_later_not_at_all(cluster:
     with Fetches([late], "m") as fetches:
         fetches.seconds()
     assert_whole([late], "m", CONTENT)
-    assert rig.source.sent() == 0
+    assert rig.read == 0
     assert late.received("peer") == SIZE
 
     peers = json.loads(late.cachectl("peers", "-o", "json").stdout)
@@ -64,7 +64,7 @@ def test_a_slow_node_does_not_hold_the_others_back(cluster: Cluster) -> None:
         slow.host.shape(RATE)
         fetches.seconds([slow])
     assert_whole(rig.nodes, "m", CONTENT)
-    assert rig.source.sent() <= 1.5 * SIZE
+    assert rig.read <= 1.5 * SIZE
 
 
 def test_another_coordinates_when_the_coordinator_dies(cluster: Cluster) -> None:
@@ -78,13 +78,13 @@ def test_another_coordinates_when_the_coordinator_dies(cluster: Cluster) -> None
         left = [node for node in rig.nodes if node is not dead]
         fetches.seconds(left)
     assert_whole(left, "m", CONTENT)
-    assert rig.source.sent() <= 1.7 * SIZE  # what only the dead one had is read again
+    assert rig.read <= 1.7 * SIZE  # what only the dead one had is read again
     assert _coordinator(rig, left) is not dead
 
     rig.source.forget()
     rig.start([dead])
     assert_whole([dead], "m", CONTENT)
-    assert rig.source.sent() == 0
+    assert rig.read == 0
 
 
 def test_halves_that_cannot_see_each_other_finish_and_meet_again(cluster: Cluster) -> None:
@@ -101,10 +101,10 @@ def test_halves_that_cannot_see_each_other_finish_and_meet_again(cluster: Cluste
         heal(hosts)
         fetches.seconds()
     assert_whole(rig.nodes, "m", CONTENT)
-    assert rig.source.sent() <= 2.02 * SIZE
+    assert rig.read <= 2.02 * SIZE
 
     eventually(lambda: all(node.usable_peers == 2 for node in rig.nodes), PATIENCE)
     rig.source.forget()
     with Fetches(rig.nodes, "other") as fetches:
         fetches.seconds()
-    assert rig.source.sent() <= 1.02 * 12 * MIB
+    assert rig.read <= 1.02 * 12 * MIB + MIB

@@ -15,7 +15,7 @@ from tests.system.waiting import eventually
 
 CONTENT = make_content({**{f"shard-{n}.bin": 8 * MIB for n in range(3)}, "config.json": 600}, "upkeep")
 SIZE = sum(map(len, CONTENT.values()))
-ONCE = 1.02 * SIZE
+ONCE = 1.02 * SIZE + MIB  # a chunk may be read only to see whether the source is quicker
 PATIENCE = 60.0
 
 
@@ -31,12 +31,12 @@ def test_a_full_disk_is_one_node_s_own_trouble(cluster: Cluster, tmp_path: Path)
             assert isinstance(fetches.error(full), NoSpace)
             fetches.seconds(others)
         assert_whole(others, "m", CONTENT)
-        assert rig.source.sent() <= ONCE
+        assert rig.read <= ONCE
 
         junk.unlink()
         rig.source.forget()
         assert_whole([full], "m", CONTENT)
-        assert rig.source.sent() == 0
+        assert rig.read == 0
         full.terminate()
 
 
@@ -51,13 +51,13 @@ def test_certificates_change_amid_a_swarm(cluster: Cluster, ca: Authority) -> No
             node.certify(ca, lasts=timedelta(days=2))
         fetches.seconds()
     assert_whole(first, "m", CONTENT)
-    assert rig.source.sent() <= ONCE
+    assert rig.read <= ONCE
     eventually(lambda: all(node.certificate_lasts > 86_400 for node in first), PATIENCE)
 
     rig.source.forget()
     rig.start([late])
     assert_whole([late], "m", CONTENT)
-    assert rig.source.sent() == 0
+    assert rig.read == 0
 
 
 def test_all_are_restarted_one_by_one_amid_a_swarm(cluster: Cluster) -> None:
@@ -73,4 +73,4 @@ def test_all_are_restarted_one_by_one_amid_a_swarm(cluster: Cluster) -> None:
     with Fetches(rig.nodes, "m") as fetches:
         fetches.seconds()
     assert_whole(rig.nodes, "m", CONTENT)
-    assert rig.source.sent() <= 1.5 * SIZE  # only chunks that were under way come twice
+    assert rig.read <= 1.5 * SIZE  # only chunks that were under way come twice
