@@ -46,10 +46,10 @@ class Channels:
     another certificate; the calls on it go on.
     """
 
-    def __init__(self, credentials: Credentials | None, spawn: Callable[[grpc.aio.Channel], None]) -> None:
-        """`spawn` closes a channel, in its own time."""
+    def __init__(self, credentials: Credentials | None, close: Callable[[grpc.aio.Channel], None]) -> None:
+        """`close` closes a channel, in its own time."""
         self._credentials = credentials
-        self._close = spawn
+        self._close = close
         self._held: dict[str, Held] = {}
 
     @contextmanager

@@ -29,9 +29,9 @@ class Links:
     def __init__(self, me: Member, identity: Credentials | None) -> None:
         """`identity` is None for a network that is spoken to in plaintext."""
         self._me = me
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._channels = Channels(identity, lambda channel: self._run(channel.close(None)))
-        self._closed = False
+        self._lines: set[asyncio.Task[None]] = set()
+        self._closings: set[asyncio.Task[None]] = set()
+        self._channels = Channels(identity, lambda channel: _run(channel.close(None), self._closings))
 
     def coordinate(
         self,
@@ -42,7 +42,7 @@ class Links:
         line: Dialled[FromParticipant, FromCoordinator] = Dialled(
             member, wire.encode_participant, wire.decode_coordinator, heard, ended
         )
-        self._run(line.run(self._channels, f"{SERVICE}/Coordinate"))
+        _run(line.run(self._channels, f"{SERVICE}/Coordinate"), self._lines)
         return line
 
     def exchange(
@@ -57,20 +57,19 @@ class Links:
             member, wire.encode_exchange_request, wire.decode_exchange_response, heard, ended, opened
         )
         line.send(wire.Open(tree, self._me.address))
-        self._run(line.run(self._channels, f"{SERVICE}/Exchange"))
+        _run(line.run(self._channels, f"{SERVICE}/Exchange"), self._lines)
         return line
 
     def knock(self, member: str, answered: Callable[[], None]) -> None:
-        self._run(self._knock(member, answered))
+        _run(self._knock(member, answered), self._lines)
 
     async def close(self) -> None:
-        """End all lines, without callbacks. Returns when nothing of them is left."""
-        self._closed = True
-        while self._tasks:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(self._tasks)
-            self._channels.close()
+        """End all lines at once, without callbacks. Nothing of them is left then; no other may be opened."""
+        for task in self._lines:
+            task.cancel()
+        await asyncio.gather(*self._lines, return_exceptions=True)
+        self._channels.close()
+        await asyncio.gather(*self._closings, return_exceptions=True)
 
     async def _knock(self, member: str, answered: Callable[[], None]) -> None:
         with self._channels.use(member) as held:
@@ -83,12 +82,15 @@ class Links:
                 return
         answered()
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+def _run(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+    """Run it as one of `tasks`."""
+
+    def done(task: asyncio.Task[None]) -> None:
+        tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a line failed on a bug", exc_info=error)
+
+    task = asyncio.get_running_loop().create_task(work)
+    tasks.add(task)
+    task.add_done_callback(done)

@@ -19,6 +19,8 @@ _BOTH = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 1000 * _PING_SECONDS),
     ("grpc.keepalive_timeout_ms", 1000 * _PONG_SECONDS),
+    # What a ping really waits for its answer; a minute unless set, whatever the line above says.
+    ("grpc.http2.ping_timeout_ms", 1000 * _PONG_SECONDS),
     ("grpc.http2.max_pings_without_data", 0),
 )
 
