@@ -106,8 +106,9 @@ class Channel:
             raise self._failed(error) from None
 
     def rest(self, seconds: float) -> None:
-        """Leave the body alone for that long, or until the cut."""
-        self._cut.wait(seconds)
+        """Leave the body alone for that long."""
+        if self._cut.wait(seconds):  # what has come already could be received all the same
+            raise self._failed(ConnectionAbortedError())
 
     def finish(self) -> None:
         """The body has been taken to its end: the connection may serve the next range."""

@@ -11,12 +11,12 @@ from typing import Final
 class TransferOptions:
     """Bounds of one Transfer. Memory is (connections + spare_buffers) times the largest chunk, at most.
 
-    connections: chunks in flight, over all sources. spare_buffers: chunks that sinks may retain beside
-    them. bandwidth: bytes per second over all sources, 0 for no bound. connect_timeout, in seconds: to
-    resolve aside, one attempt to connect, and each step of a TLS handshake. stall_timeout: seconds without
-    a byte before a chunk is asked for again. min_rate: bytes per second that each connection brings over
-    any stall_timeout, or its chunk is asked for again. give_up_after: seconds without any progress of a
-    file before its fetch fails. ca_file: PEM bundle to trust instead of the system's.
+    connections: chunks in flight, over all sources and peers. spare_buffers: chunks that sinks may retain
+    beside them. bandwidth: bytes per second over all sources, 0 for no bound. connect_timeout, in seconds:
+    to resolve aside, one attempt to connect, and each step of a TLS handshake. stall_timeout: seconds
+    without a byte before a chunk is asked for again. min_rate: bytes per second that each connection brings
+    over any stall_timeout, or its chunk is asked for again. give_up_after: seconds without any progress of
+    a file before its fetch fails. ca_file: PEM bundle to trust instead of the system's.
     """
 
     connections: int = 16

@@ -41,7 +41,7 @@ class Part:
     sink: ChunkSink
     index: int
     buffer: Buffer
-    expected: bytes = b""
+    expected: bytes | None = None
     rate: float = 0.0
     blake3: bytes = field(init=False, default=b"")
 
@@ -51,7 +51,7 @@ class Part:
         Raises Mismatch instead when it is not the one expected.
         """
         self.blake3 = blake3(self.buffer.view).digest()
-        if self.expected and self.blake3 != self.expected:
+        if self.expected is not None and self.blake3 != self.expected:
             raise Mismatch
         self.sink.put(self.index, self.buffer, self.blake3)
 

@@ -135,6 +135,17 @@ async def test_what_goes_wrong_is_told_by_its_kind_and_asked_once(
     assert peer.sink.order == [0]
 
 
+@pytest.mark.parametrize("expected", [b"", bytes(32)])
+async def test_no_hash_is_good_enough_but_the_right_one(
+    origin: FaultyServer, files: Files, expected: bytes
+) -> None:
+    async with neighbour(origin, files) as peer:
+        with pytest.raises(PeerFailed) as raised:
+            await peer.get(0, expected=expected)
+        assert raised.value.kind == "verify"
+    assert peer.sink.order == []
+
+
 async def test_nobody_there(origin: FaultyServer, files: Files) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"127.0.0.1:{closed.getsockname()[1]}"
