@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+import pytest
 
 from cached.core.peer import Member
 from cached.peers.membership import Membership
@@ -45,3 +48,16 @@ async def following(membership: Membership) -> AsyncIterator[Heard]:
         assert task.cancelled()
         left = {each.get_name() for each in asyncio.all_tasks() - {asyncio.current_task()}}
         assert left <= {SERVER}, left
+
+
+async def warned(caplog: pytest.LogCaptureFixture) -> str:
+    """Why it is unknown who the members are, once that is logged."""
+    async with asyncio.timeout(30):
+        while not (records := outages(caplog)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return str(records[0].__dict__["reason"])
+
+
+def outages(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """A warning for each outage, and an info once it was over, if the test lets that through."""
+    return [record for record in caplog.records if record.name == "cached.peers.membership.outage"]

@@ -18,7 +18,7 @@ from cached.kit.clock import SystemClock
 from cached.peers.membership.address import Address
 from cached.peers.membership.apiserver import ApiServer, Expired
 from cached.peers.membership.slices import SliceMembers
-from tests.peers.following import following
+from tests.peers.following import following, outages, warned
 from tests.servers.kubernetes import Kubernetes, build, missing
 
 pytestmark = [
@@ -91,14 +91,6 @@ def made(account: Path) -> SliceMembers:
     )
 
 
-async def warned(caplog: pytest.LogCaptureFixture) -> str:
-    """Why it is unknown who the members are, once that is logged."""
-    async with asyncio.timeout(30):
-        while not caplog.records:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-    return str(caplog.records[0].__dict__["reason"])
-
-
 def put(
     kubernetes: Kubernetes, name: str, *members: Member, service: str = "peers", new: bool = True
 ) -> None:
@@ -137,7 +129,7 @@ async def test_slices_are_followed_with_the_least_of_rights(
         await heard.until(B, C)
         kubernetes.ask("DELETE", f"{SLICES}/two")
         await heard.until()
-    assert [each.levelname for each in caplog.records if each.name.startswith("cached")] == [
+    assert [each.levelname for each in outages(caplog)] == [
         "WARNING",
         "INFO",
     ]

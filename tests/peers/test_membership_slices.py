@@ -20,7 +20,7 @@ from cached.kit.clock import SystemClock
 from cached.peers.membership.address import Address
 from cached.peers.membership.slices import SliceMembers, found_config
 from tests.peers.ca import issue, make_ca
-from tests.peers.following import following
+from tests.peers.following import following, outages, warned
 from tests.servers.apiserver import ApiServerFake
 
 PAUSE = (0.05, 0.2)
@@ -103,7 +103,7 @@ async def test_slices_are_listed_once_and_then_only_watched(
     assert watch["resourceVersion"] == "102"
     assert watch["allowWatchBookmarks"] == "true"
     assert 300 <= int(watch["timeoutSeconds"]) <= 600
-    assert not [record for record in caplog.records if record.name.startswith("cached")]
+    assert not outages(caplog)
 
 
 @pytest.mark.parametrize("how", ["end_watches", "break_off"])
@@ -124,7 +124,7 @@ async def test_a_watch_that_ends_goes_on_from_the_last_bookmark(
         await heard.until(B, C)
     assert [request.watch for request in server.requests] == [False, True, True]
     assert server.requests[-1].query["resourceVersion"] == "104"
-    assert not [record for record in caplog.records if record.name.startswith("cached")]
+    assert not outages(caplog)
 
 
 async def test_all_is_listed_anew_once_the_server_has_forgotten(
@@ -174,13 +174,14 @@ async def test_an_outage_keeps_the_members_and_is_logged_once(
         await heard.until(A)
         await watched(server)
         await server.stop()
-        await asyncio.sleep(4 * PAUSE[1])
+        await warned(caplog)
+        await asyncio.sleep(2 * PAUSE[1])
         assert heard.told == [(A,)]
-        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert [each.levelname for each in outages(caplog)] == ["WARNING"]
         server.put("one", "peers", slice_of(A, B))
         await server.start()
         await heard.until(A, B)
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert [each.levelname for each in outages(caplog)] == ["WARNING", "INFO"]
     assert [request.watch for request in server.requests] == [False, True, True]
 
 
@@ -188,26 +189,29 @@ async def test_a_server_that_refuses_is_asked_with_growing_pauses(
     server: ApiServerFake, members: SliceMembers, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.refuse = 403
+    began = asyncio.get_running_loop().time()
     async with following(members) as heard:
-        await asyncio.sleep(1)
+        await server.asked(lambda requests: len(requests) == 7)
+        # Two pauses of 0.05 and 0.1 s, four of 0.2 s, each shortened to a half at most.
+        assert asyncio.get_running_loop().time() - began >= 0.475
         assert not heard.told
-        # 0.05 s, 0.1 s and then 0.2 s, each shortened to a half at most.
-        assert 5 <= len(server.requests) <= 12
         server.refuse = None
         server.put("one", "peers", slice_of(A))
         await heard.until(A)
-    (warning,) = [record for record in caplog.records if record.name.startswith("cached")]
+    (warning,) = outages(caplog)
     assert "get, list and watch" in warning.__dict__["reason"]
 
 
 async def test_a_watch_that_ends_at_once_is_not_begun_again_at_once(
     server: ApiServerFake, members: SliceMembers
 ) -> None:
+    began = asyncio.get_running_loop().time()
     async with following(members):
-        for _ in range(100):
+        for count in range(1, 7):
+            await watched(server, count)
             server.end_watches()
-            await asyncio.sleep(0.01)
-    assert len(server.requests) <= 13
+    # Two pauses of 0.05 and 0.1 s, three of 0.2 s, each shortened to a half at most.
+    assert asyncio.get_running_loop().time() - began >= 0.375
 
 
 async def test_a_connection_that_died_silently_is_given_up(
@@ -225,10 +229,10 @@ async def test_a_list_without_sense_is_an_outage(
     server.put("one", "peers", slice_of(A))
     server.nonsense = b'{"kind": "Status"}'
     async with following(members) as heard:
-        await asyncio.sleep(0.2)
+        await warned(caplog)
         server.nonsense = None
         await heard.until(A)
-    (warning,) = [record for record in caplog.records if record.name.startswith("cached")]
+    (warning,) = outages(caplog)
     assert warning.__dict__["reason"] == "the answer is no list of EndpointSlices"
 
 
@@ -292,9 +296,10 @@ async def test_in_a_pod_whose_files_are_wrong_for_a_while(
                 ca.write_text("garbage")
         server.break_off()
         server.put("one", "peers", slice_of(B))
-        await asyncio.sleep(2 * PAUSE[1])
+        await warned(caplog)
+        await asyncio.sleep(PAUSE[1])
         assert heard.told == [(A,)]
-        assert [each.levelname for each in caplog.records if each.name.startswith("cached")] == ["WARNING"]
+        assert len(outages(caplog)) == 1
         fault = "over"
         ca.write_bytes(right)
         token.write_text("first")

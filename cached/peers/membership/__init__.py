@@ -38,9 +38,7 @@ def membership_of(members: Members, advertise: str, clock: Clock, rng: random.Ra
 
 
 def _not_installed(setting: str, package: str, missing: ModuleNotFoundError) -> NotConfigured:
-    return NotConfigured(
-        f"{setting} needs the package {package}: {missing}", hint=f"pip install {package}, or cached[daemon]"
-    )
+    return NotConfigured(f"{setting} needs the package {package}: {missing}", hint=f"pip install {package}")
 
 
 def _parsed(advertise: str) -> Address:
