@@ -7,13 +7,22 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import latency, latency_report, scaling, scaling_report, throughput, throughput_report
+from bench import (
+    latency,
+    latency_report,
+    scaling,
+    scaling_report,
+    swarm,
+    swarm_report,
+    throughput,
+    throughput_report,
+)
 from bench import swarm_simulation as simulation
 from bench.process import REPOSITORY
 from bench.report import Report, Wanted, wanted_table
 from cached.kit.units import parse_bytes
 
-PARTS = ("throughput", "latency", "scaling", simulation.PART)
+PARTS = ("throughput", "latency", "scaling", "swarm", simulation.PART)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -36,6 +45,9 @@ def _measure(part: str, report: Report, work: Path, options: argparse.Namespace)
         return throughput_report.write(report, terms, list(throughput.run(work, terms)))
     if part == "latency":
         return latency_report.write(report, latency.run(work, options.calls, options.runs))
+    if part == "swarm":
+        cluster = swarm.Terms(options.nodes, options.swarm_size, options.link, options.rounds)
+        return swarm_report.write(report, cluster, list(swarm.run(work, cluster)))
     if part == simulation.PART:
         return simulation.write(report, list(simulation.run()))
     return scaling_report.write(report, list(scaling.run(work, options.blobs, options.starts)))
@@ -55,6 +67,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=parse_bytes, default=4 << 30, help="of each model, such as 4GiB")
     parser.add_argument("--rounds", type=int, default=3, help="how often each client fetches each model")
     parser.add_argument("--connections", type=int, default=16, help="of each client")
+    parser.add_argument("--nodes", type=int, default=16, help="for swarm")
+    parser.add_argument(
+        "--swarm-size",
+        type=parse_bytes,
+        default=128 << 20,
+        help="of the model that all nodes want, for swarm",
+    )
+    parser.add_argument(
+        "--link", type=parse_bytes, default=8_000_000, help="bytes per second of each link, for swarm"
+    )
     parser.add_argument("--calls", type=int, default=3000, help="of each kind, for latency")
     parser.add_argument("--runs", type=int, default=40, help="of cachectl, for latency")
     parser.add_argument(
