@@ -14,7 +14,7 @@ _NOTE = (
     "All nodes are asked for the model in the same moment. Ideal is its size divided by the rate of a link,"
     " heads of TCP and TLS left out; the source has one such link. CPU is of the daemon or of libtorrent, and"
     " with cached contains TLS, which libtorrent does without. Control is what passed a node's control port,"
-    " both ways and heads included. libtorrent was given the torrent, which holds the hashes of all pieces, and"
+    " both ways and heads included. libtorrent was given the torrent, with the hashes of all pieces, and"
     " all addresses beforehand. Medians of the rounds."
 )
 _KIB = 1 << 10
