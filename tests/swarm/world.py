@@ -205,6 +205,13 @@ class World:
             self.time.after(noticed, self.seat_ended, self.nodes[node.chosen], node.name, node.stream)
         self.time.after(noticed * 4, self.tell_members)
 
+    def spoil(self, node: Node, chunks: int) -> None:
+        """`chunks` turn out wrong after the node had all."""
+        assert node.participant is not None
+        node.waited_for = True
+        self.waiting += 1
+        self.act(node, node.participant.spoiled(self.time.now, chunks))
+
     def members(self) -> list[Member]:
         return [node.member for node in self.nodes.values() if node.live]
 
