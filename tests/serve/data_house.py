@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,8 +103,9 @@ class Client:
         self.sock.sendall(data)
 
     def done(self) -> None:
-        """Send no more."""
-        self.sock.shutdown(socket.SHUT_WR)
+        """Send no more; the server may have ended the connection already."""
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
 
     def answer(self, *, head: bool = False) -> Answer:
         """The next answer; to a HEAD it has no body."""

@@ -13,6 +13,7 @@ from blake3 import blake3
 from cached.core.chunks import chunk_count, chunk_span
 from cached.core.digest import Digest
 from cached.core.errors import NotFound
+from cached.store import blobs
 from cached.store.layout import Layout
 from cached.store.stage import Stage
 from cached.store.store import Store
@@ -184,12 +185,28 @@ async def test_a_stage_is_lent_while_a_flight_has_it_open(tmp_path: Path) -> Non
         await store.release(reservation)
 
 
-async def test_what_is_in_quarantine_is_not_lent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["quarantine", "remove"])
+async def test_what_is_found_wrong_or_evicted_is_lent_no_more_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    seen = []
+    do = getattr(blobs, end)
+
+    def wrapped(layout: Layout, blob: Digest) -> object:
+        assert layout.blob(blob).exists()
+        seen.append((lent(store, 0, 1), store.blob_size(BLOB)))
+        return do(layout, blob)
+
     async with store_at(tmp_path / "root") as store:
         tree = await bring(store, {"a": DATA})
-        spoil(Layout(store.root).blob(BLOB))
-        async for _ in store.verify(tree.digest):
-            pass
+        monkeypatch.setattr(blobs, end, wrapped)
+        if end == "quarantine":
+            spoil(Layout(store.root).blob(BLOB))
+            async for _ in store.verify(tree.digest):
+                pass
+        else:
+            await store.evict(tree.digest)
+        assert seen == [(None, None)]
         assert lent(store, 0, 1) is None
         assert store.blob_size(BLOB) is None
 
