@@ -145,6 +145,9 @@ def _swarm(swarm: Swarm) -> list[tuple[str, str]]:
                 f"{totals.granted_count} being read from the source, {totals.read_count} read",
             )
         )
+        named = " ".join(totals.holders)
+        more = totals.complete_count - len(totals.holders)
+        facts.append(("holders", f"{named}, and {more} more" if more > 0 else named))
     return facts
 
 

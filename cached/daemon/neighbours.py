@@ -13,9 +13,11 @@ from cached.core.clock import Clock
 from cached.core.peer import Member
 from cached.engine.swarm.swarms import SwarmOptions, Swarms
 from cached.kit.guard import forever
+from cached.peers.certificate import bare
 from cached.peers.identity import Identity
 from cached.peers.links import Links
 from cached.peers.membership import Membership, membership_of
+from cached.peers.membership.address import Address
 from cached.serve.peer.control import ControlServer
 from cached.serve.peer.data import DataOptions, DataServer
 from cached.store.store import Store
@@ -78,6 +80,7 @@ def neighbours_of(
     rng: random.Random,
 ) -> Neighbours:
     """What `peers` describes; nothing listens yet. Raises NotConfigured for unusable certificates."""
+    advertise = str(Address.parse(advertise))  # as the others will spell it
     me = Member(advertise, peers.zone)
     listen = peers.listen or advertise
     host, _, port = listen.rpartition(":")
@@ -114,7 +117,7 @@ def neighbours_of(
         links,
         ControlServer(listen, swarms, identity, swarms.is_member, metrics),
         DataServer(
-            (host.strip("[]"), data_port),
+            (bare(host), data_port),
             swarms.shelf,
             identity,
             metrics,
@@ -134,5 +137,5 @@ def _identity(peers: Peers, advertise: str, metrics: Metrics) -> Identity | None
     assert tls.ca is not None
     assert tls.cert is not None
     assert tls.key is not None
-    host = advertise.rpartition(":")[0].strip("[]")
+    host = advertise.rpartition(":")[0]
     return Identity.load(tls.ca, tls.cert, tls.key, name=tls.name, host=host, metrics=metrics)

@@ -220,7 +220,7 @@ class Engine:
         view = self._show.describe(self._known(ref))
         if self._swarms is None or view.artifact.tree is None:
             return view
-        return replace(view, swarm=self._swarms.view(view.artifact.tree))
+        return replace(view, swarm=await self._swarms.view(view.artifact.tree))
 
     def peers(self) -> PeersView:
         """The other nodes that this one knows."""

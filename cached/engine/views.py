@@ -10,6 +10,7 @@ from cached.core.digest import Digest
 from cached.core.errors import CachedError
 from cached.core.progress import Progress
 from cached.core.tree import TreeFile
+from cached.swarm.messages import Survey
 
 
 class State(Enum):
@@ -143,19 +144,14 @@ class SwarmView:
     """The swarm of a tree, as seen from this node; counts in chunks.
 
     coordinator: empty while none answers. neighbours: those this node exchanges with, and how many chunks
-    each holds. members, complete, held, granted, reads: only known where the coordinator is; reads counts
-    those from the source under its grants.
+    each holds. survey: what the coordinator knows, if it said so.
     """
 
     coordinator: str
     chunks: int
     have: int
     neighbours: tuple[tuple[str, int], ...]
-    members: int = 0
-    complete: int = 0
-    held: int = 0
-    granted: int = 0
-    reads: int = 0
+    survey: Survey | None = None
 
 
 @dataclass(frozen=True, slots=True)

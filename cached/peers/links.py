@@ -15,12 +15,16 @@ from cached.peers import wire
 from cached.peers.channels import Channels, Credentials
 from cached.peers.dialled import Dialled
 from cached.swarm.lines import Line
-from cached.swarm.messages import FromCoordinator, FromParticipant, Holding
+from cached.swarm.messages import FromCoordinator, FromParticipant, Holding, Survey
 
 log = logging.getLogger(__name__)
 
 SERVICE: Final = "/cached.v1.PeerService"
 _KNOCK_SECONDS: Final = 3.0
+_SURVEY_SECONDS: Final = 1.5
+_ANSWERS: Final = frozenset(
+    {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED}
+)
 
 
 class Links:
@@ -63,6 +67,15 @@ class Links:
     def knock(self, member: str, answered: Callable[[], None]) -> None:
         _run(self._knock(member, answered), self._lines)
 
+    async def survey(self, member: str, tree: Digest) -> Survey | None:
+        request = wire.encode_survey_request(tree, self._me.address)
+        answer = await self._ask(member, "Survey", request, _SURVEY_SECONDS)
+        try:
+            return None if answer is None else wire.decode_survey(answer)
+        except wire.Malformed as error:
+            log.debug("a survey makes no sense", extra={"peer": member, "reason": str(error)})
+            return None
+
     async def close(self) -> None:
         """End all lines at once, without callbacks. Nothing of them is left then; no other may be opened."""
         for task in self._lines:
@@ -72,15 +85,20 @@ class Links:
         await asyncio.gather(*self._closings, return_exceptions=True)
 
     async def _knock(self, member: str, answered: Callable[[], None]) -> None:
+        if await self._ask(member, "Knock", b"", _KNOCK_SECONDS) is not None:
+            answered()
+
+    async def _ask(self, member: str, method: str, request: bytes, seconds: float) -> bytes | None:
+        """One question; None when it is not answered in time."""
         with self._channels.use(member) as held:
             try:
-                knock = held.channel.unary_unary(f"{SERVICE}/Knock", None, None)
-                await knock(b"", timeout=_KNOCK_SECONDS)
+                ask = held.channel.unary_unary(f"{SERVICE}/{method}", None, None)
+                answer: bytes = await ask(request, timeout=seconds)
             except grpc.aio.AioRpcError as error:
-                held.retired |= error.code() is not grpc.StatusCode.UNIMPLEMENTED
+                held.retired |= error.code() not in _ANSWERS
                 log.debug("a member does not answer", extra={"peer": member, "reason": error.code().name})
-                return
-        answered()
+                return None
+        return answer
 
 
 def _run(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from cached.core.digest import Digest
@@ -33,6 +32,7 @@ from cached.swarm.messages import (
     Pause,
     Refused,
     Stuck,
+    Survey,
     Throttled,
     WantHashes,
     Welcome,
@@ -46,22 +46,8 @@ _EDGES_EVERY: Final = 0.25  # seconds between two changes of a member's neighbou
 _HEARTBEAT: Final = 4.0  # seconds without a word to those who wait
 _WANT_EVERY: Final = 1.0  # seconds before hashes are asked of another holder
 _PAUSE_MOST: Final = 60.0  # the source will say so again if it wants to be left alone for longer
+_HOLDERS: Final = 64  # named in a survey
 _TRIES: Final = 2  # other neighbours for a chunk that a member is stuck on, before the source
-
-
-@dataclass(frozen=True, slots=True)
-class SwarmView:
-    """For operators. held: chunks that at least one member holds; granted: being read from the source.
-
-    reads: chunks read from the source so far, under grants of this coordinator.
-    """
-
-    members: int
-    complete: int
-    chunks: int
-    held: int
-    granted: int
-    reads: int
 
 
 class Coordinator:
@@ -94,12 +80,17 @@ class Coordinator:
         return not self._seats
 
     @property
-    def view(self) -> SwarmView:
-        complete = sum(seat.complete for seat in self._seats.values())
+    def survey(self) -> Survey:
+        complete = sorted(member for member, seat in self._seats.items() if seat.complete)
         granting = self._granting
-        held = self._holders.held.bit_count()
-        return SwarmView(
-            len(self._seats), complete, granting.count, held, len(granting.leases), granting.reads
+        return Survey(
+            len(self._seats),
+            len(complete),
+            granting.count,
+            self._holders.held.bit_count(),
+            len(granting.leases),
+            granting.reads,
+            tuple(complete[:_HOLDERS]),
         )
 
     @property

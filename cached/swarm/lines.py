@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from cached.core.digest import Digest
-from cached.swarm.messages import FromCoordinator, FromParticipant, Hello, Holding
+from cached.swarm.messages import FromCoordinator, FromParticipant, Hello, Holding, Survey
 
 Out = TypeVar("Out", contravariant=True)
 
@@ -49,6 +49,10 @@ class Lines(Protocol):
         """A stream to a neighbour. `opened` when it takes part; until then nothing may be sent."""
         ...
 
+    async def survey(self, member: str, tree: Digest) -> Survey | None:
+        """What the coordinator at `member` knows; None when it does not say so within a second or two."""
+        ...
+
     def knock(self, member: str, answered: Callable[[], None]) -> None:
         """See whether the member is there; silence if it is not."""
         ...
@@ -82,6 +86,10 @@ class Swarms(Protocol):
 
         Raises Busy when there are too many swarms, Draining when the daemon stops.
         """
+        ...
+
+    def survey(self, tree: Digest) -> Survey | None:
+        """What is known of a swarm that this node coordinates; None when it coordinates none."""
         ...
 
     def visit(self, member: str, tree: Digest, line: Line[Holding]) -> Visitor | None:

@@ -172,6 +172,27 @@ class Refused:
 FromCoordinator: TypeAlias = Welcome | Neighbours | Grant | Hashes | WantHashes | Pause | Refused
 
 
+# Anybody to a coordinator, for operators.
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a coordinator knows of its swarm.
+
+    complete: members that hold all; held: chunks that at least one member holds; granted: chunks being read
+    from the source; reads: those read so far, under grants of this coordinator. holders: some of those that
+    hold all, by address.
+    """
+
+    members: int
+    complete: int
+    chunks: int
+    held: int
+    granted: int
+    reads: int
+    holders: tuple[str, ...] = ()
+
+
 # Participant to participant.
 
 

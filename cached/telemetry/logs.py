@@ -11,7 +11,7 @@ from typing import Any
 from cached.telemetry.redact import redact
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-_NOISY = ("boto3", "botocore", "urllib3", "s3transfer", "watchdog", "asyncio")
+_NOISY = ("boto3", "botocore", "urllib3", "s3transfer", "httpx2", "httpcore2", "watchdog", "asyncio")
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

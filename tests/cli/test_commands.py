@@ -133,7 +133,12 @@ def test_describe_tells_the_swarm(node: Node, ask: Ask) -> None:
         have_count=12,
         neighbours=[cache_pb2.SwarmNeighbour(member="10.0.0.2:7400", have_count=39)],
         totals=cache_pb2.SwarmTotals(
-            member_count=16, complete_count=3, held_count=38, granted_count=2, read_count=37
+            member_count=16,
+            complete_count=3,
+            held_count=38,
+            granted_count=2,
+            read_count=37,
+            holders=["10.0.0.7:7400", "10.0.0.9:7400"],
         ),
     )
     facts, *_, neighbours = ask("describe", "minilm").stdout.split("\n\n")
@@ -143,6 +148,7 @@ def test_describe_tells_the_swarm(node: Node, ask: Ask) -> None:
     assert told["swarm"] == (
         "16 members, 3 with all of it; 38 of 40 chunks held, 2 being read from the source, 37 read"
     )
+    assert told["holders"] == "10.0.0.7:7400 10.0.0.9:7400, and 1 more"
     assert [line.split() for line in neighbours.splitlines()] == [
         ["NEIGHBOUR", "CHUNKS"],
         ["10.0.0.2:7400", "39", "of", "40"],

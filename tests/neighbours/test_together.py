@@ -110,8 +110,11 @@ async def test_operators_see_who_holds_what(tmp_path: Path, model: Path) -> None
         views = [(await node.engine.describe("m")).swarm for node in nodes]
         coordinators = {view.coordinator for view in views if view}
         assert len(coordinators) == 1
-        [hosting] = [view for view in views if view and view.members]
-        assert (hosting.members, hosting.held) == (3, hosting.chunks)
+        for view in views:
+            assert view is not None
+            assert view.survey is not None
+            assert (view.survey.members, view.survey.held) == (3, view.chunks)
+            assert view.survey.holders == tuple(sorted(node.address for node in nodes))
         assert all(view.have == view.chunks for view in views if view)
         peers = nodes[0].engine.peers()
         assert {peer.address for peer in peers.peers} == {node.address for node in nodes[1:]}

@@ -36,6 +36,7 @@ from cached.engine.views import (
     Warmed,
     WarmEvent,
 )
+from cached.swarm.messages import Survey
 
 MIB = 1 << 20
 BLOB = Digest.sha256(b"weights")
@@ -83,11 +84,7 @@ SWARM = SwarmView(
     chunks=12,
     have=7,
     neighbours=(("10.0.0.3:7400", 2), ("10.0.0.2:7400", 12)),
-    members=4,
-    complete=1,
-    held=11,
-    granted=3,
-    reads=8,
+    survey=Survey(4, 1, 12, 11, 3, 8, ("10.0.0.2:7400",)),
 )
 
 

@@ -109,12 +109,17 @@ async def test_operators_are_told_the_swarm(api: Api) -> None:
             cache.SwarmNeighbour(member="10.0.0.3:7400", have_count=2),
         ],
         totals=cache.SwarmTotals(
-            member_count=4, complete_count=1, held_count=11, granted_count=3, read_count=8
+            member_count=4,
+            complete_count=1,
+            held_count=11,
+            granted_count=3,
+            read_count=8,
+            holders=["10.0.0.2:7400"],
         ),
     )
 
 
-async def test_totals_are_told_only_where_the_coordinator_is(api: Api) -> None:
+async def test_totals_are_told_only_when_the_coordinator_said_them(api: Api) -> None:
     api.engine.swarm = SwarmView(coordinator="", chunks=12, have=0, neighbours=())
     told = await api.cache.Describe(cache.DescribeRequest(ref="minilm"))
     assert told.swarm == cache.Swarm(chunk_count=12)

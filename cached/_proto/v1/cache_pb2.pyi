@@ -369,7 +369,7 @@ class Swarm(_message.Message):
 
     @_builtins.property
     def totals(self) -> Global___SwarmTotals:
-        """What the coordinator knows; only set on the node where it is."""
+        """What the coordinator knows; unset when it did not say so in time."""
 
     def __init__(
         self,
@@ -425,6 +425,7 @@ class SwarmTotals(_message.Message):
     HELD_COUNT_FIELD_NUMBER: _builtins.int
     GRANTED_COUNT_FIELD_NUMBER: _builtins.int
     READ_COUNT_FIELD_NUMBER: _builtins.int
+    HOLDERS_FIELD_NUMBER: _builtins.int
     member_count: _builtins.int
     """Members in the swarm."""
     complete_count: _builtins.int
@@ -435,6 +436,10 @@ class SwarmTotals(_message.Message):
     """Chunks being read from the source."""
     read_count: _builtins.int
     """Chunks read from the source so far."""
+    @_builtins.property
+    def holders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Addresses of some members that hold the whole tree."""
+
     def __init__(
         self,
         *,
@@ -443,10 +448,11 @@ class SwarmTotals(_message.Message):
         held_count: _builtins.int = ...,
         granted_count: _builtins.int = ...,
         read_count: _builtins.int = ...,
+        holders: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_count", b"complete_count", "granted_count", b"granted_count", "held_count", b"held_count", "member_count", b"member_count", "read_count", b"read_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_count", b"complete_count", "granted_count", b"granted_count", "held_count", b"held_count", "holders", b"holders", "member_count", b"member_count", "read_count", b"read_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -710,6 +710,80 @@ class Holding(_message.Message):
 Global___Holding: _TypeAlias = Holding  # noqa: Y015
 
 @_typing.final
+class SurveyRequest(_message.Message):
+    """Asks about a swarm."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TREE_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    tree: _builtins.str
+    """The tree's digest."""
+    member: _builtins.str
+    """The sender's address."""
+    def __init__(
+        self,
+        *,
+        tree: _builtins.str = ...,
+        member: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "tree", b"tree"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SurveyRequest: _TypeAlias = SurveyRequest  # noqa: Y015
+
+@_typing.final
+class SurveyResponse(_message.Message):
+    """What a coordinator knows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_COUNT_FIELD_NUMBER: _builtins.int
+    COMPLETE_COUNT_FIELD_NUMBER: _builtins.int
+    CHUNK_COUNT_FIELD_NUMBER: _builtins.int
+    HELD_COUNT_FIELD_NUMBER: _builtins.int
+    GRANTED_COUNT_FIELD_NUMBER: _builtins.int
+    READ_COUNT_FIELD_NUMBER: _builtins.int
+    HOLDERS_FIELD_NUMBER: _builtins.int
+    member_count: _builtins.int
+    """Members in the swarm."""
+    complete_count: _builtins.int
+    """Those that hold the whole tree."""
+    chunk_count: _builtins.int
+    """Chunks of the tree."""
+    held_count: _builtins.int
+    """Chunks that at least one member holds."""
+    granted_count: _builtins.int
+    """Chunks being read from the source."""
+    read_count: _builtins.int
+    """Chunks read from the source so far."""
+    @_builtins.property
+    def holders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Addresses of some that hold the whole tree."""
+
+    def __init__(
+        self,
+        *,
+        member_count: _builtins.int = ...,
+        complete_count: _builtins.int = ...,
+        chunk_count: _builtins.int = ...,
+        held_count: _builtins.int = ...,
+        granted_count: _builtins.int = ...,
+        read_count: _builtins.int = ...,
+        holders: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_count", b"chunk_count", "complete_count", b"complete_count", "granted_count", b"granted_count", "held_count", b"held_count", "holders", b"holders", "member_count", b"member_count", "read_count", b"read_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SurveyResponse: _TypeAlias = SurveyResponse  # noqa: Y015
+
+@_typing.final
 class KnockRequest(_message.Message):
     """Asks nothing."""
 

@@ -50,6 +50,11 @@ class PeerServiceStub:
                 request_serializer=cached_dot_v1_dot_peer__pb2.ExchangeRequest.SerializeToString,
                 response_deserializer=cached_dot_v1_dot_peer__pb2.ExchangeResponse.FromString,
                 _registered_method=True)
+        self.Survey = channel.unary_unary(
+                '/cached.v1.PeerService/Survey',
+                request_serializer=cached_dot_v1_dot_peer__pb2.SurveyRequest.SerializeToString,
+                response_deserializer=cached_dot_v1_dot_peer__pb2.SurveyResponse.FromString,
+                _registered_method=True)
         self.Knock = channel.unary_unary(
                 '/cached.v1.PeerService/Knock',
                 request_serializer=cached_dot_v1_dot_peer__pb2.KnockRequest.SerializeToString,
@@ -84,6 +89,13 @@ class PeerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Survey(self, request, context):
+        """Tell what is known of a swarm that the callee coordinates. NOT_FOUND when it does not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Knock(self, request, context):
         """See whether the daemon is there.
         """
@@ -103,6 +115,11 @@ def add_PeerServiceServicer_to_server(servicer, server):
                     servicer.Exchange,
                     request_deserializer=cached_dot_v1_dot_peer__pb2.ExchangeRequest.FromString,
                     response_serializer=cached_dot_v1_dot_peer__pb2.ExchangeResponse.SerializeToString,
+            ),
+            'Survey': grpc.unary_unary_rpc_method_handler(
+                    servicer.Survey,
+                    request_deserializer=cached_dot_v1_dot_peer__pb2.SurveyRequest.FromString,
+                    response_serializer=cached_dot_v1_dot_peer__pb2.SurveyResponse.SerializeToString,
             ),
             'Knock': grpc.unary_unary_rpc_method_handler(
                     servicer.Knock,
@@ -170,6 +187,33 @@ class PeerService:
             '/cached.v1.PeerService/Exchange',
             cached_dot_v1_dot_peer__pb2.ExchangeRequest.SerializeToString,
             cached_dot_v1_dot_peer__pb2.ExchangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Survey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cached.v1.PeerService/Survey',
+            cached_dot_v1_dot_peer__pb2.SurveyRequest.SerializeToString,
+            cached_dot_v1_dot_peer__pb2.SurveyResponse.FromString,
             options,
             channel_credentials,
             insecure,

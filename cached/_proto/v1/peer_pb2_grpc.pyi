@@ -51,6 +51,8 @@ class PeerServiceStub:
     """Tell each other, as neighbours, what is held. The first message of the caller is `open`;
     initial metadata from the callee says that it takes part. NOT_FOUND when it does not.
     """
+    Survey: _grpc.UnaryUnaryMultiCallable[_peer_pb2.SurveyRequest, _peer_pb2.SurveyResponse]
+    """Tell what is known of a swarm that the callee coordinates. NOT_FOUND when it does not."""
     Knock: _grpc.UnaryUnaryMultiCallable[_peer_pb2.KnockRequest, _peer_pb2.KnockResponse]
     """See whether the daemon is there."""
 
@@ -75,6 +77,8 @@ class PeerServiceAsyncStub(PeerServiceStub):
     """Tell each other, as neighbours, what is held. The first message of the caller is `open`;
     initial metadata from the callee says that it takes part. NOT_FOUND when it does not.
     """
+    Survey: _aio.UnaryUnaryMultiCallable[_peer_pb2.SurveyRequest, _peer_pb2.SurveyResponse]  # type: ignore[assignment]
+    """Tell what is known of a swarm that the callee coordinates. NOT_FOUND when it does not."""
     Knock: _aio.UnaryUnaryMultiCallable[_peer_pb2.KnockRequest, _peer_pb2.KnockResponse]  # type: ignore[assignment]
     """See whether the daemon is there."""
 
@@ -108,6 +112,14 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Tell each other, as neighbours, what is held. The first message of the caller is `open`;
         initial metadata from the callee says that it takes part. NOT_FOUND when it does not.
         """
+
+    @_abc_1.abstractmethod
+    def Survey(
+        self,
+        request: _peer_pb2.SurveyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.SurveyResponse, _abc.Awaitable[_peer_pb2.SurveyResponse]]:
+        """Tell what is known of a swarm that the callee coordinates. NOT_FOUND when it does not."""
 
     @_abc_1.abstractmethod
     def Knock(

@@ -10,10 +10,10 @@ from typing import Final
 from cached.core.digest import Digest
 from cached.core.errors import Busy, Draining
 from cached.swarm.actions import Send
-from cached.swarm.coordinator import Coordinator, SwarmView
+from cached.swarm.coordinator import Coordinator
 from cached.swarm.limits import SourceLimits
 from cached.swarm.lines import Line, Seat
-from cached.swarm.messages import FromCoordinator, FromParticipant, Grant, Hello, Refused
+from cached.swarm.messages import FromCoordinator, FromParticipant, Grant, Hello, Refused, Survey
 from cached.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -40,10 +40,10 @@ class Hosting:
         """Other members may come to think of this node as a coordinator, or not any more."""
         self._changed_at = asyncio.get_running_loop().time()
 
-    def view(self, tree: Digest) -> SwarmView | None:
+    def survey(self, tree: Digest) -> Survey | None:
         """What the coordinator of `tree` knows, if it is here."""
         hosted = self._hosted.get(tree)
-        return hosted.coordinator.view if hosted else None
+        return hosted.coordinator.survey if hosted else None
 
     def sit(self, member: str, hello: Hello, line: Line[FromCoordinator]) -> Seat:
         """As `cached.swarm.lines.Swarms.sit`."""

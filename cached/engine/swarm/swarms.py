@@ -28,8 +28,8 @@ from cached.store.store import Reservation, Store
 from cached.swarm.bits import Bits, all_bits, each_bit
 from cached.swarm.limits import FetchLimits
 from cached.swarm.limits import SourceLimits as SwarmLimits
-from cached.swarm.lines import Line, Lines, Seat
-from cached.swarm.messages import FromCoordinator, Hash, Hello, Holding
+from cached.swarm.lines import Line, Lines, Seat, Visitor
+from cached.swarm.messages import FromCoordinator, Hash, Hello, Holding, Survey
 from cached.telemetry.metrics import Metrics
 from cached.transfer.transfer import SourceLimits, Transfer
 
@@ -165,7 +165,7 @@ class Swarms:
     def sit(self, member: str, hello: Hello, line: Line[FromCoordinator]) -> Seat:
         return self._hosting.sit(member, hello, line)
 
-    def visit(self, member: str, tree: Digest, line: Line[Holding]) -> object | None:
+    def visit(self, member: str, tree: Digest, line: Line[Holding]) -> Visitor | None:
         joining = self._joinings.get(tree)
         return joining.visited(member, line) if joining else None
 
@@ -276,28 +276,25 @@ class Swarms:
             tuple(peers),
         )
 
-    def view(self, tree: Digest) -> SwarmView | None:
-        """The swarm of `tree` as seen from here, if this node takes part."""
+    def survey(self, tree: Digest) -> Survey | None:
+        return self._hosting.survey(tree)
+
+    async def view(self, tree: Digest) -> SwarmView | None:
+        """The swarm of `tree` as seen from here, if this node takes part; its coordinator is asked."""
         joining = self._joinings.get(tree)
         if joining is None:
             return None
-        participant, known = joining.participant, self._hosting.view(tree)
-        view = SwarmView(
-            coordinator=participant.coordinator or "",
+        participant = joining.participant
+        coordinator = participant.coordinator or ""
+        return SwarmView(
+            coordinator=coordinator,
             chunks=joining.chunks.count,
             have=participant.have.bit_count(),
             neighbours=tuple(sorted(participant.holdings.items())),
+            survey=await self._survey(coordinator, tree),
         )
-        if known is None:
-            return view
-        return SwarmView(
-            view.coordinator,
-            view.chunks,
-            view.have,
-            view.neighbours,
-            members=known.members,
-            complete=known.complete,
-            held=known.held,
-            granted=known.granted,
-            reads=known.reads,
-        )
+
+    async def _survey(self, coordinator: str, tree: Digest) -> Survey | None:
+        if coordinator == self._options.me.address:
+            return self.survey(tree)
+        return await self._site.lines.survey(coordinator, tree) if coordinator else None

@@ -15,6 +15,12 @@ from cached.peers.wire.exchange import (
     encode_exchange_response,
 )
 from cached.peers.wire.participant import decode_participant, encode_participant, version_of
+from cached.peers.wire.survey import (
+    decode_survey,
+    decode_survey_request,
+    encode_survey,
+    encode_survey_request,
+)
 from cached.peers.wire.values import Malformed
 
 __all__ = [
@@ -24,9 +30,13 @@ __all__ = [
     "decode_exchange_request",
     "decode_exchange_response",
     "decode_participant",
+    "decode_survey",
+    "decode_survey_request",
     "encode_coordinator",
     "encode_exchange_request",
     "encode_exchange_response",
     "encode_participant",
+    "encode_survey",
+    "encode_survey_request",
     "version_of",
 ]

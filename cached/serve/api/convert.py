@@ -15,6 +15,7 @@ from cached.core.errors import CachedError
 from cached.core.progress import Progress
 from cached.engine import views
 from cached.serve.api.errors import detail_of
+from cached.swarm.messages import Survey
 
 STATES: Final = {
     views.State.COLD: types.ARTIFACT_STATE_COLD,
@@ -131,13 +132,6 @@ def describe_response(view: views.DescribeView, *, for_operators: bool) -> cache
 
 
 def swarm(view: views.SwarmView) -> cache.Swarm:
-    totals = cache.SwarmTotals(
-        member_count=view.members,
-        complete_count=view.complete,
-        held_count=view.held,
-        granted_count=view.granted,
-        read_count=view.reads,
-    )
     return cache.Swarm(
         coordinator=view.coordinator,
         chunk_count=view.chunks,
@@ -145,7 +139,18 @@ def swarm(view: views.SwarmView) -> cache.Swarm:
         neighbours=[
             cache.SwarmNeighbour(member=member, have_count=have) for member, have in sorted(view.neighbours)
         ],
-        totals=totals if view.members else None,  # a coordinator that knows of nobody has nothing to tell
+        totals=None if view.survey is None else totals(view.survey),
+    )
+
+
+def totals(survey: Survey) -> cache.SwarmTotals:
+    return cache.SwarmTotals(
+        member_count=survey.members,
+        complete_count=survey.complete,
+        held_count=survey.held,
+        granted_count=survey.granted,
+        read_count=survey.reads,
+        holders=survey.holders,
     )
 
 
