@@ -136,7 +136,7 @@ async def test_rotation(tmp_path: Path) -> None:
     following.cancel()
 
 
-async def test_plaintext_believes_members_only() -> None:
+async def test_plaintext_believes_members_only(caplog: pytest.LogCaptureFixture) -> None:
     async with house(member=lambda address: address == "10.0.0.1:7400") as node, links() as mine:
         _, told = coordinate(mine, node.address, me="10.0.0.1:7400")
         await until(lambda: told.heard)
@@ -147,6 +147,7 @@ async def test_plaintext_believes_members_only() -> None:
         await until(lambda: visit.ended)
         assert visit.opened == 0
         assert node.refused("identity") == 2
+        assert [record.levelname for record in caplog.records].count("WARNING") == 1, "once for a host"
 
 
 async def test_a_port_that_is_taken() -> None:

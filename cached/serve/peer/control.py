@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -13,12 +12,13 @@ import grpc
 
 from cached._proto.v1 import peer_pb2
 from cached.core.digest import Digest
-from cached.core.errors import Busy, Draining, NotConfigured
+from cached.core.errors import NotConfigured
 from cached.peers import wire
 from cached.peers.dialled import TAKES_PART
 from cached.peers.tuning import SERVER
-from cached.serve.peer.control_caller import Callers, Context, Vouching, host_of
-from cached.serve.peer.control_refusal import Turned, refusal
+from cached.serve.peer.control_caller import Callers, Context, Vouching
+from cached.serve.peer.control_guard import Guard
+from cached.serve.peer.control_refusal import Turned
 from cached.serve.peer.control_stream import Called, Place
 from cached.swarm.lines import Swarms
 from cached.swarm.messages import VERSION, FromCoordinator, FromParticipant, Hello, Holding, Refused
@@ -27,13 +27,9 @@ from cached.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _MOST_CALLS: Final = 20_000
-# A member has a stream or two for each tree that both have to do with.
-_MOST_CALLS_PER_HOST: Final = 4096
 _FIRST_SECONDS: Final = 5.0  # for a caller to say who it is
 # How long streams that were told to end may take, beyond which nothing is lost by cutting them.
 _SETTLE_SECONDS: Final = 0.5
-
-Handler = Callable[[Context], Awaitable[None]]
 
 
 class ControlServer:
@@ -52,12 +48,15 @@ class ControlServer:
         self._swarms = swarms
         self._identity = identity
         self._callers = Callers(identity, is_member)
-        self._metrics = metrics
+        self._guard = Guard(metrics)
         self._server: grpc.aio.Server | None = None
-        self._draining = False
-        self._hosts: Counter[object] = Counter()
         self._streams: dict[tuple[str, str, Digest], Called[Any, Any]] = {}
         self._encode = _Once()
+
+    @property
+    def streams(self) -> int:
+        """Open now, of all members."""
+        return self._guard.streams
 
     async def start(self) -> int:
         """Listen; returns the port. Raises NotConfigured, naming the address."""
@@ -65,8 +64,8 @@ class ControlServer:
         service = peer_pb2.DESCRIPTOR.services_by_name["PeerService"]
         stream, unary = grpc.stream_stream_rpc_method_handler, grpc.unary_unary_rpc_method_handler
         table = {
-            "Coordinate": stream(self._guarded("Coordinate", self._coordinate)),
-            "Exchange": stream(self._guarded("Exchange", self._exchange)),
+            "Coordinate": stream(self._guard.around("Coordinate", self._coordinate)),
+            "Exchange": stream(self._guard.around("Exchange", self._exchange)),
             "Knock": unary(self._knock),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, table),))
@@ -86,17 +85,19 @@ class ControlServer:
 
     async def stop(self, grace: float) -> None:
         """Take no new call and end all streams, in good order within `grace` seconds. Idempotent."""
-        self._draining = True
+        self._guard.drain()
         for stream in list(self._streams.values()):
             stream.close()
         if self._server is not None:
             await self._server.stop(min(grace, _SETTLE_SECONDS))
+            # grpc may return before a handler that it cut off has ended.
+            await self._guard.idle(_SETTLE_SECONDS)
             self._server = None
 
     async def _knock(self, request: bytes, context: Context) -> bytes:
         return peer_pb2.KnockResponse(version=VERSION).SerializeToString()
 
-    async def _coordinate(self, context: Context) -> None:
+    async def _coordinate(self, _: object, context: Context) -> None:
         first = await _first(context)
         if wire.version_of(first) not in (None, VERSION):
             reason = f"this node speaks version {VERSION} of the swarm's messages"
@@ -112,7 +113,7 @@ class ControlServer:
             place = self._swarms.sit(member, hello, line)
             await self._carry(context, line, place)
 
-    async def _exchange(self, context: Context) -> None:
+    async def _exchange(self, _: object, context: Context) -> None:
         opened = wire.decode_exchange_request(await _first(context))
         if not isinstance(opened, wire.Open):
             raise wire.Malformed("the first message is no open")
@@ -148,39 +149,6 @@ class ControlServer:
                 del self._streams[key]
             log.debug("a member's stream ended", extra=extra)
             line.lost()
-
-    def _guarded(self, method: str, handler: Handler) -> Callable[[Any, Context], Awaitable[None]]:
-        """Bound the streams, and turn what `handler` raises into a status."""
-
-        async def guarded(_: Any, context: Context) -> None:
-            host = host_of(context)
-            self._hosts[host] += 1
-            try:
-                if self._draining:
-                    raise Draining("this node is stopping")
-                if self._hosts[host] > _MOST_CALLS_PER_HOST:
-                    raise Busy(f"{_MOST_CALLS_PER_HOST} streams of {host} are open already")
-                await handler(context)
-            except asyncio.CancelledError:
-                self._count(method, grpc.StatusCode.CANCELLED)
-                raise
-            except Exception as error:
-                refused = refusal(error, method)
-                self._count(method, refused.code)
-                if refused.reason:
-                    self._metrics.peer_refused.labels(reason=refused.reason).inc()
-                    log.debug("a member is turned away", extra={"peer": str(host), "reason": refused.text})
-                await context.abort(refused.code, refused.text)
-            finally:
-                self._hosts[host] -= 1
-                if not self._hosts[host]:
-                    del self._hosts[host]
-            self._count(method, grpc.StatusCode.OK)
-
-        return guarded
-
-    def _count(self, method: str, code: grpc.StatusCode) -> None:
-        self._metrics.rpcs.labels(method, code.name).inc()
 
 
 async def _first(context: Context) -> bytes:
