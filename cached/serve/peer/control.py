@@ -67,6 +67,7 @@ class ControlServer:
             "Coordinate": stream(self._guard.around("Coordinate", self._coordinate)),
             "Exchange": stream(self._guard.around("Exchange", self._exchange)),
             "Knock": unary(self._knock),
+            "Survey": unary(self._guard.around("Survey", self._survey)),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, table),))
         try:
@@ -96,6 +97,14 @@ class ControlServer:
 
     async def _knock(self, request: bytes, context: Context) -> bytes:
         return peer_pb2.KnockResponse(version=VERSION).SerializeToString()
+
+    async def _survey(self, request: bytes, context: Context) -> bytes:
+        tree, member = wire.decode_survey_request(request)
+        self._callers.check(context, member)
+        survey = self._swarms.survey(tree)
+        if survey is None:
+            raise Turned(grpc.StatusCode.NOT_FOUND, f"this node does not coordinate {tree}")
+        return wire.encode_survey(survey)
 
     async def _coordinate(self, _: object, context: Context) -> None:
         first = await _first(context)
