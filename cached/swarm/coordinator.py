@@ -216,7 +216,7 @@ class Coordinator:
         if fresh:
             # Those who can fetch these chunks first learn at once, the others with many hashes at a time.
             early = Hashes(fresh)
-            for other in self._graph.edges[member]:
+            for other in sorted(self._graph.edges[member]):
                 if self._seats[other].wants:
                     self._say(other, early)
         if not seat.complete and seat.have == self._everything:
@@ -230,7 +230,7 @@ class Coordinator:
 
         Who is accused of being useless by two members reads nothing for a while.
         """
-        for other in avoid & self._seats.keys():
+        for other in sorted(avoid & self._seats.keys()):
             accused = self._seats[other]
             accused.accusers.add(member)
             if len(accused.accusers) >= min(2, len(self._seats) - 1):
@@ -254,7 +254,7 @@ class Coordinator:
         strangers = [other for other in holders if other not in near]
         if not strangers:
             return bool(holders)
-        for other in near & avoid:
+        for other in sorted(near & avoid):
             self._graph.part(member, other)
         return self._graph.join(member, self._rng.choice(strangers))
 
@@ -306,7 +306,7 @@ class Coordinator:
             self._tell_hashes(now, {})
         if self._graph.changed and now >= self._edges_sent_at + _EDGES_EVERY:
             self._edges_sent_at = now
-            for member in self._graph.changed:
+            for member in sorted(self._graph.changed):
                 self._say(member, Neighbours(self._infos(member)))
             self._graph.changed.clear()
 
