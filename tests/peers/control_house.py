@@ -12,7 +12,7 @@ from cached.core.digest import Digest
 from cached.core.peer import Member
 from cached.peers.identity import Identity
 from cached.peers.links import Links
-from cached.serve.peer.control import ControlServer
+from cached.serve.peer.control.server import ControlServer
 from cached.swarm.lines import Line
 from cached.swarm.messages import FromCoordinator, Hello, Holding, Survey, Welcome
 from cached.telemetry.metrics import Metrics

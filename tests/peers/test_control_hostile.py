@@ -15,7 +15,7 @@ import pytest
 
 from cached._proto.v1.peer_pb2 import CoordinateRequest
 from cached.peers import wire
-from cached.serve.peer import control, control_guard
+from cached.serve.peer.control import guard, server
 from cached.swarm.lines import Line
 from cached.swarm.messages import Ask, Hashes, Have, Holding
 from tests.peers.control_house import ME, OTHER, TREE, House, Told, coordinate, hello, house, links, until
@@ -112,12 +112,12 @@ async def test_too_large(scene: Scene) -> None:
 
 
 async def test_who_says_nothing_is_sent_away(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "_FIRST_SECONDS", 0.2)
+    monkeypatch.setattr(server, "_FIRST_SECONDS", 0.2)
     assert await scene.call() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 async def test_too_many_streams_of_one_host(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control_guard, "_MOST_PER_HOST", 20)
+    monkeypatch.setattr(guard, "_MOST_PER_HOST", 20)
     calls = [scene.channel.stream_stream(f"{SERVICE}/Coordinate", None, None)(None) for _ in range(19)]
     for call in calls:
         await call.write(HELLO.replace(b":6666", f":{6000 + calls.index(call)}".encode()))

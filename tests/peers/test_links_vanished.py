@@ -12,7 +12,7 @@ import pytest
 
 from cached.peers import channels
 from cached.peers.tuning import CLIENT, SERVER
-from cached.serve.peer import control
+from cached.serve.peer.control import server
 from cached.swarm.messages import Ask
 from tests.peers.control_house import coordinate, exchange, house, links, until
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from cached.core.digest import Digest
 from cached.core.peer import Shelf
 from cached.peers.identity import Identity
-from cached.serve.peer.data import DataOptions, DataServer
+from cached.serve.peer.data.server import DataOptions, DataServer
 from cached.store.store import Store
 from cached.telemetry.metrics import Metrics
 from tests.store.disk import put, some_bytes

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cached.serve.peer.data import DataOptions
+from cached.serve.peer.data.server import DataOptions
 from tests.store.house import MIB, until
 
 from .data_house import (

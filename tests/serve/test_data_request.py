@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cached.core.digest import Digest
-from cached.serve.peer.data_request import Refused, Request, Span, parse
+from cached.serve.peer.data.request import Refused, Request, Span, parse
 
 HEX = "0123456789abcdef" * 4
 BLOB = Digest(f"sha256:{HEX}")

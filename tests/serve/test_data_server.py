@@ -12,7 +12,7 @@ import pytest
 
 from cached.core.digest import Digest
 from cached.core.errors import Busy, DiskFault, NotConfigured
-from cached.serve.peer.data import DataOptions, DataServer, plain_address
+from cached.serve.peer.data.server import DataOptions, DataServer, plain_address
 from cached.store.layout import Layout
 from cached.telemetry.metrics import Metrics
 from tests.store.disk import put
@@ -248,6 +248,7 @@ def test_one_address_cannot_have_all_connections(large: FileShelf) -> None:
         first, *clients = [Client(port) for _ in range(half)]
         with first:
             assert first.ask(WHOLE, 0, 0).status == 206
+            eventually(lambda: idle(server) == half)
             for client in clients:
                 assert client.ask(WHOLE, 0, 0).status == 206
             eventually(lambda: idle(server) == half)

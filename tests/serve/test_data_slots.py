@@ -7,9 +7,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cached.serve.peer.data_pace import Pace
-from cached.serve.peer.data_slots import Slots
-from cached.serve.peer.data_tally import Tally
+from cached.serve.peer.data.pace import Pace
+from cached.serve.peer.data.slots import Slots
+from cached.serve.peer.data.tally import Tally
 
 
 class Rig:

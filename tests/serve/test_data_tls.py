@@ -15,8 +15,8 @@ import pytest
 from cached.cli.authority import Authority
 from cached.peers.certificate import Files
 from cached.peers.identity import Identity
-from cached.serve.peer.data import DataOptions
-from cached.serve.peer.data_connection import is_node
+from cached.serve.peer.data.connection import is_node
+from cached.serve.peer.data.server import DataOptions
 from cached.telemetry.metrics import Metrics
 from tests.peers.ca import identity_of, issue, make_ca
 from tests.store.disk import some_bytes

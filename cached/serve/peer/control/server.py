@@ -16,10 +16,10 @@ from cached.core.errors import NotConfigured
 from cached.peers import wire
 from cached.peers.dialled import TAKES_PART
 from cached.peers.tuning import SERVER
-from cached.serve.peer.control_caller import Callers, Context, Vouching
-from cached.serve.peer.control_guard import Guard
-from cached.serve.peer.control_refusal import Turned
-from cached.serve.peer.control_stream import Called, Place
+from cached.serve.peer.control.caller import Callers, Context, Vouching
+from cached.serve.peer.control.guard import Guard
+from cached.serve.peer.control.refusal import Turned
+from cached.serve.peer.control.stream import Called, Place
 from cached.swarm.lines import Swarms
 from cached.swarm.messages import VERSION, FromCoordinator, FromParticipant, Hello, Holding, Refused
 from cached.telemetry.metrics import Metrics

@@ -13,7 +13,7 @@ from grpc import StatusCode
 from cached.core.errors import Busy, CachedError, Denied, Draining
 from cached.peers.outbox import TooSlow
 from cached.peers.wire import Malformed
-from cached.serve.peer.control_stream import Replaced
+from cached.serve.peer.control.stream import Replaced
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from cached.serve.peer.data_channel import Channel
-from cached.serve.peer.data_request import MOST_BYTES
+from cached.serve.peer.data.channel import Channel
+from cached.serve.peer.data.request import MOST_BYTES
 
 _END: Final = b"\r\n\r\n"
 

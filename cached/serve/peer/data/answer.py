@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from cached.serve.peer.data_request import Refused, Span
+from cached.serve.peer.data.request import Refused, Span
 
 _RETRY_AFTER: Final = 1  # seconds
 

@@ -13,11 +13,11 @@ from ipaddress import ip_address
 from cached.core.digest import Digest
 from cached.core.errors import CachedError
 from cached.peers.identity import Identity
-from cached.serve.peer import data_answer
-from cached.serve.peer.data_channel import Channel
-from cached.serve.peer.data_inbox import Inbox
-from cached.serve.peer.data_parts import DataParts
-from cached.serve.peer.data_request import Refused, Request, Span, parse
+from cached.serve.peer.data import answer
+from cached.serve.peer.data.channel import Channel
+from cached.serve.peer.data.inbox import Inbox
+from cached.serve.peer.data.parts import DataParts
+from cached.serve.peer.data.request import Refused, Request, Span, parse
 
 log = logging.getLogger(__name__)
 
@@ -86,13 +86,13 @@ class Connection:
             request = parse(head)
         except Refused as refused:
             self._parts.refuse("malformed")
-            self._say(data_answer.refusal(refused, last=True, head=head.startswith(b"HEAD ")))
+            self._say(answer.refusal(refused, last=True, head=head.startswith(b"HEAD ")))
             self._channel.linger()
             return False
         try:
             self._give(request)
         except Refused as refused:
-            self._say(data_answer.refusal(refused, last=request.last, head=request.head))
+            self._say(answer.refusal(refused, last=request.last, head=request.head))
         return not request.last
 
     def _give(self, request: Request) -> None:
@@ -103,7 +103,7 @@ class Connection:
             if size is None:
                 raise self._refusal("missing", 404, "not here")
             if span is None:
-                self._say(data_answer.whole(size, last=last))
+                self._say(answer.whole(size, last=last))
                 return
             fd = self._open(request.blob, span, size)
         except CachedError as error:  # the disk
@@ -111,9 +111,9 @@ class Connection:
             raise self._refusal("missing", 404, "not here") from None
         try:
             if request.head:
-                self._say(data_answer.part(span, size, last=last))
+                self._say(answer.part(span, size, last=last))
             else:
-                self._upload(fd, request.blob, span, data_answer.part(span, size, last=last))
+                self._upload(fd, request.blob, span, answer.part(span, size, last=last))
         finally:
             os.close(fd)
 

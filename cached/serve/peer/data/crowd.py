@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from cached.serve.peer.data_connection import Connection
+from cached.serve.peer.data.connection import Connection
 
 _NICE: Final = 10
 

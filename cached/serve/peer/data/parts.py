@@ -9,10 +9,10 @@ from typing import Final
 
 from cached.core.peer import Shelf
 from cached.peers.identity import Identity
-from cached.serve.peer.data_options import DataOptions
-from cached.serve.peer.data_pace import Pace
-from cached.serve.peer.data_slots import Slots
-from cached.serve.peer.data_tally import Tally
+from cached.serve.peer.data.options import DataOptions
+from cached.serve.peer.data.pace import Pace
+from cached.serve.peer.data.slots import Slots
+from cached.serve.peer.data.tally import Tally
 from cached.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)

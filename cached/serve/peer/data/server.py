@@ -14,13 +14,13 @@ from typing import Final
 from cached.core.errors import Busy, NotConfigured
 from cached.core.peer import Shelf
 from cached.peers.identity import Identity
-from cached.serve.peer.data_channel import Channel
-from cached.serve.peer.data_connection import Connection
-from cached.serve.peer.data_crowd import Crowd
-from cached.serve.peer.data_options import DataOptions
-from cached.serve.peer.data_pace import Pace
-from cached.serve.peer.data_parts import DataParts
-from cached.serve.peer.data_slots import Slots
+from cached.serve.peer.data.channel import Channel
+from cached.serve.peer.data.connection import Connection
+from cached.serve.peer.data.crowd import Crowd
+from cached.serve.peer.data.options import DataOptions
+from cached.serve.peer.data.pace import Pace
+from cached.serve.peer.data.parts import DataParts
+from cached.serve.peer.data.slots import Slots
 from cached.telemetry.metrics import Metrics
 
 __all__ = ["DataOptions", "DataServer"]

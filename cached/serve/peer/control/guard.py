@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias
 import grpc
 
 from cached.core.errors import Busy, Draining
-from cached.serve.peer.control_caller import Context, host_of
-from cached.serve.peer.control_refusal import Refusal, refusal
+from cached.serve.peer.control.caller import Context, host_of
+from cached.serve.peer.control.refusal import Refusal, refusal
 from cached.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)

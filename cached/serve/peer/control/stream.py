@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 
 from cached.peers.outbox import Outbox
-from cached.serve.peer.control_caller import Context
+from cached.serve.peer.control.caller import Context
 
 Out = TypeVar("Out")
 In = TypeVar("In")

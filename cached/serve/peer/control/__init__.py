@@ -1,0 +1,1 @@
+"""`PeerService`, by gRPC: seats and visits of other members."""

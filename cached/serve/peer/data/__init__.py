@@ -1,0 +1,1 @@
+"""Ranges of blobs, by HTTP: one thread for each connection."""
