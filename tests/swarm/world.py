@@ -20,7 +20,6 @@ from cached.swarm.actions import (
     Disconnect,
     Failure,
     Fetch,
-    FetchAllYourself,
     Knock,
     Send,
     SendCoordinator,
@@ -102,7 +101,6 @@ class Node:
         self.began = 0.0
         self.finished: float | None = None
         self.waited_for = False
-        self.alone = False
         self.wake = float("inf")
 
 
@@ -156,7 +154,6 @@ class World:
             self.boot(node)
         node.began = self.time.now
         node.finished = None
-        node.alone = False
         node.wake = float("inf")
         node.waited_for = wants and node.have != all_bits(self.conditions.chunks)
         self.waiting += node.waited_for
@@ -326,8 +323,6 @@ class World:
                 node.finished = now
                 self.waiting -= node.waited_for
                 node.waited_for = False
-            case FetchAllYourself():
-                node.alone = True
 
     def count(self, sent: Counter[int], message: Message) -> None:
         """A message goes out in this second."""
@@ -436,9 +431,11 @@ class World:
 
     def read_source(self, node: Node, chunk: int) -> None:
         reader, grantor = self.reading.get(chunk, ("", None))
-        if reader and not node.alone and (self.conditions.one_coordinator or grantor == node.chosen):
+        assert node.participant is not None
+        granted = not node.participant.alone
+        if reader and granted and (self.conditions.one_coordinator or grantor == node.chosen):
             raise Broken(f"{node.name} and {reader} read chunk {chunk} at {self.time.now}")
-        self.reading[chunk] = node.name, node.chosen
+        self.reading[chunk] = node.name, node.chosen if granted else None
         node.flows[chunk, None] = None
         self.time.after(2 * self.conditions.latency, self.source_answers, node, node.life, chunk)
 
