@@ -18,8 +18,8 @@ from cached.peers.identity import Identity
 from cached.peers.links import Links
 from cached.peers.membership import Membership, membership_of
 from cached.peers.membership.address import Address
-from cached.serve.peer.control import ControlServer
-from cached.serve.peer.data import DataOptions, DataServer
+from cached.serve.peer.control.server import ControlServer
+from cached.serve.peer.data.server import DataOptions, DataServer
 from cached.store.store import Store
 from cached.swarm.limits import FetchLimits
 from cached.swarm.limits import SourceLimits as SwarmLimits

@@ -81,7 +81,7 @@ async def _both_notice(within: float) -> float:
 
 async def test_both_ends_notice(monkeypatch: pytest.MonkeyPatch) -> None:
     """As below, ten times as fast."""
-    for module, name, options in ((channels, "CLIENT", CLIENT), (control, "SERVER", SERVER)):
+    for module, name, options in ((channels, "CLIENT", CLIENT), (server, "SERVER", SERVER)):
         fast = [
             (key, value // 10 if "keepalive" in key or "ping_timeout" in key else value)
             for key, value in options
