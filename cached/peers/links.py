@@ -85,7 +85,7 @@ class Links:
         await asyncio.gather(*self._closings, return_exceptions=True)
 
     async def _knock(self, member: str, answered: Callable[[], None]) -> None:
-        if await self._ask(member, "Knock", b"", _KNOCK_SECONDS) is not None:
+        if await self._ask(member, "Knock", wire.encode_knock(self._me.address), _KNOCK_SECONDS) is not None:
             answered()
 
     async def _ask(self, member: str, method: str, request: bytes, seconds: float) -> bytes | None:

@@ -54,7 +54,7 @@ class Lines(Protocol):
         ...
 
     def knock(self, member: str, answered: Callable[[], None]) -> None:
-        """See whether the member is there; silence if it is not."""
+        """See whether the member is there, and show it this one; silence if it is not."""
         ...
 
 
@@ -90,6 +90,10 @@ class Swarms(Protocol):
 
     def survey(self, tree: Digest) -> Survey | None:
         """What is known of a swarm that this node coordinates; None when it coordinates none."""
+        ...
+
+    def knocked(self, member: str) -> None:
+        """A member shows that it is there."""
         ...
 
     def visit(self, member: str, tree: Digest, line: Line[Holding]) -> Visitor | None:

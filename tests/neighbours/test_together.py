@@ -12,6 +12,7 @@ import pytest
 from cached.core.digest import Digest
 from cached.core.errors import Corrupt, Denied
 from cached.core.source import RangeRequest, SourceFile
+from cached.swarm.rendezvous import ranking
 from tests.neighbours.nodes import Node, free_ports, open_node, open_nodes
 
 MIB = 1 << 20
@@ -186,3 +187,15 @@ async def test_a_source_that_refuses_one_node_costs_it_nothing(tmp_path: Path, m
         answers = await asyncio.gather(*(node.ready("m") for node in nodes))
         assert same(model, nodes[0], answers[0].path)
         assert nodes[0].from_source == 0
+
+
+async def test_who_starts_later_and_coordinates_finds_those_who_hold_it(tmp_path: Path, model: Path) -> None:
+    """The others had given that member up; it must not think that nobody has the tree."""
+    one, *later = [f"127.0.0.1:{port}" for port in free_ports(12)]
+    async with open_node(tmp_path / "one", one, [one, *later], entry(model)) as holder:
+        tree = (await holder.ready("m")).tree
+        first = ranking(tree, [one, *later])[0]
+        address = first if first != one else ranking(tree, later)[0]
+        async with open_node(tmp_path / "two", address, [one, *later], entry(model)) as newcomer:
+            await newcomer.ready("m")
+            assert newcomer.from_source == 0

@@ -66,6 +66,7 @@ class Swarms:
         self.visits: list[Place] = []
         self.refuse: Exception | None = None
         self.greet = True
+        self.knocks: list[str] = []
 
     def sit(self, member: str, hello: Hello, line: Line[FromCoordinator]) -> Place:
         if self.refuse is not None:
@@ -81,6 +82,9 @@ class Swarms:
         self.visits.append(Place(member, tree, line))
         line.send(Holding(0b1))
         return self.visits[-1]
+
+    def knocked(self, member: str) -> None:
+        self.knocks.append(member)
 
     def survey(self, tree: Digest) -> Survey | None:
         return SURVEY if tree == TREE else None

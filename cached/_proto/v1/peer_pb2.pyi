@@ -785,16 +785,21 @@ Global___SurveyResponse: _TypeAlias = SurveyResponse  # noqa: Y015
 
 @_typing.final
 class KnockRequest(_message.Message):
-    """Asks nothing."""
+    """Says who is there now, too."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    MEMBER_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    """The sender's address. The callee may turn to it again, if it had given it up."""
     def __init__(
         self,
+        *,
+        member: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -97,7 +97,7 @@ class PeerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Knock(self, request, context):
-        """See whether the daemon is there.
+        """See whether the daemon is there, and show that the caller is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,7 +54,7 @@ class PeerServiceStub:
     Survey: _grpc.UnaryUnaryMultiCallable[_peer_pb2.SurveyRequest, _peer_pb2.SurveyResponse]
     """Tell what is known of a swarm that the callee coordinates. NOT_FOUND when it does not."""
     Knock: _grpc.UnaryUnaryMultiCallable[_peer_pb2.KnockRequest, _peer_pb2.KnockResponse]
-    """See whether the daemon is there."""
+    """See whether the daemon is there, and show that the caller is."""
 
 @_typing.type_check_only
 class PeerServiceAsyncStub(PeerServiceStub):
@@ -80,7 +80,7 @@ class PeerServiceAsyncStub(PeerServiceStub):
     Survey: _aio.UnaryUnaryMultiCallable[_peer_pb2.SurveyRequest, _peer_pb2.SurveyResponse]  # type: ignore[assignment]
     """Tell what is known of a swarm that the callee coordinates. NOT_FOUND when it does not."""
     Knock: _aio.UnaryUnaryMultiCallable[_peer_pb2.KnockRequest, _peer_pb2.KnockResponse]  # type: ignore[assignment]
-    """See whether the daemon is there."""
+    """See whether the daemon is there, and show that the caller is."""
 
 class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
     """The swarm of a tree: who holds which chunk, and who reads the source.
@@ -127,6 +127,6 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _peer_pb2.KnockRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_peer_pb2.KnockResponse, _abc.Awaitable[_peer_pb2.KnockResponse]]:
-        """See whether the daemon is there."""
+        """See whether the daemon is there, and show that the caller is."""
 
 def add_PeerServiceServicer_to_server(servicer: PeerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -200,7 +200,8 @@ class Joining:
             self._coordinator = None
             self._do(self.participant.coordinator_lost(self._now()))
 
-    def _answered(self, member: str) -> None:
+    def answered(self, member: str) -> None:
+        """A member is there that may have been given up."""
         self._do(self.participant.answered(self._now(), member))
 
     def _opened(self, member: str) -> None:
@@ -258,7 +259,7 @@ class Joining:
             case Disconnect(member):
                 self._close_to(member)
             case Knock(member):
-                self._site.lines.knock(member, partial(self._answered, member))
+                self._site.lines.knock(member, partial(self.answered, member))
             case TellHashes(chunks):
                 task = self._loop.create_task(self._tell_hashes(chunks))
                 self._telling.add(task)

@@ -55,6 +55,10 @@ class SwarmOptions:
     give_up_after: float
 
 
+def _nothing() -> None:
+    """Who answers a first knock is of no interest."""
+
+
 class Swarms:
     """Fetches trees together with other members, and offers them what is here.
 
@@ -110,6 +114,11 @@ class Swarms:
         if others == self._members:
             return
         log.info("members changed", extra={"members": len(others), "before": len(self._members)})
+        if not self._members:
+            # This daemon has just started: those who gave it up while it was away turn to it again, rather
+            # than coordinate beside it.
+            for member in others:
+                self._site.lines.knock(member.address, _nothing)
         self._members = others
         self._tally.keep(frozenset(member.address for member in others))
         self._hosting.members_changed()
@@ -161,6 +170,10 @@ class Swarms:
         self._fetching.discard(tree)
 
     # What is here for others.
+
+    def knocked(self, member: str) -> None:
+        for joining in list(self._joinings.values()):
+            joining.answered(member)
 
     def sit(self, member: str, hello: Hello, line: Line[FromCoordinator]) -> Seat:
         return self._hosting.sit(member, hello, line)

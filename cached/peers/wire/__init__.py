@@ -14,6 +14,7 @@ from cached.peers.wire.exchange import (
     encode_exchange_request,
     encode_exchange_response,
 )
+from cached.peers.wire.knock import decode_knock, encode_knock, encode_knock_answer
 from cached.peers.wire.participant import decode_participant, encode_participant, version_of
 from cached.peers.wire.survey import (
     decode_survey,
@@ -29,12 +30,15 @@ __all__ = [
     "decode_coordinator",
     "decode_exchange_request",
     "decode_exchange_response",
+    "decode_knock",
     "decode_participant",
     "decode_survey",
     "decode_survey_request",
     "encode_coordinator",
     "encode_exchange_request",
     "encode_exchange_response",
+    "encode_knock",
+    "encode_knock_answer",
     "encode_participant",
     "encode_survey",
     "encode_survey_request",

@@ -66,7 +66,7 @@ class ControlServer:
         table = {
             "Coordinate": stream(self._guard.around("Coordinate", self._coordinate)),
             "Exchange": stream(self._guard.around("Exchange", self._exchange)),
-            "Knock": unary(self._knock),
+            "Knock": unary(self._guard.around("Knock", self._knock)),
             "Survey": unary(self._guard.around("Survey", self._survey)),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, table),))
@@ -96,7 +96,10 @@ class ControlServer:
             self._server = None
 
     async def _knock(self, request: bytes, context: Context) -> bytes:
-        return peer_pb2.KnockResponse(version=VERSION).SerializeToString()
+        member = wire.decode_knock(request)
+        self._callers.check(context, member)
+        self._swarms.knocked(member)
+        return wire.encode_knock_answer()
 
     async def _survey(self, request: bytes, context: Context) -> bytes:
         tree, member = wire.decode_survey_request(request)
