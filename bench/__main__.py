@@ -10,6 +10,8 @@ from pathlib import Path
 from bench import (
     latency,
     latency_report,
+    peer,
+    peer_report,
     scaling,
     scaling_report,
     swarm,
@@ -22,7 +24,7 @@ from bench.process import REPOSITORY
 from bench.report import Report, Wanted, wanted_table
 from cached.kit.units import parse_bytes
 
-PARTS = ("throughput", "latency", "scaling", "swarm", simulation.PART)
+PARTS = ("throughput", "peer", "latency", "scaling", "swarm", simulation.PART)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -43,6 +45,9 @@ def _measure(part: str, report: Report, work: Path, options: argparse.Namespace)
     if part == "throughput":
         terms = throughput.Options(options.size, options.rounds, options.connections)
         return throughput_report.write(report, terms, list(throughput.run(work, terms)))
+    if part == "peer":
+        terms = throughput.Options(options.size, options.rounds, options.connections)
+        return peer_report.write(report, terms, list(peer.run(work, terms)))
     if part == "latency":
         return latency_report.write(report, latency.run(work, options.calls, options.runs))
     if part == "swarm":
@@ -75,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of the model that all nodes want, for swarm",
     )
     parser.add_argument(
-        "--link", type=parse_bytes, default=8_000_000, help="bytes per second of each link, for swarm"
+        "--link", type=parse_bytes, default=4_000_000, help="bytes per second of each link, for swarm"
     )
     parser.add_argument("--calls", type=int, default=3000, help="of each kind, for latency")
     parser.add_argument("--runs", type=int, default=40, help="of cachectl, for latency")

@@ -80,20 +80,25 @@ def run(work: Path, terms: Terms) -> Iterator[Swarm]:
 def _daemons(home: Path, terms: Terms, s3: S3Server, content: dict[str, bytes], way: str) -> Swarm:
     ca = make_ca(home / "ca")
     with Rig(home, s3, ca, nodes=terms.nodes, rate=terms.rate) as rig:
+        rig.offer("small", {"config.json": b"{}"})
         rig.offer("model", content)
         for node in rig.nodes:
             node.host.count(CONTROL_PORT)
             if way == ALONE:
                 node.alone()
         rig.start()
+        with Fetches(rig.nodes, "small", _PATIENCE) as fetches:  # daemons load boto3 with their first call
+            fetches.seconds()
+        rig.source.forget()
+        spent = [node.host.counted for node in rig.nodes]
         before = [_cpu(node) for node in rig.nodes]
         with Fetches(rig.nodes, "model", _PATIENCE) as fetches:
             done = fetches.seconds()
-        cpu = [_cpu(node) - spent for node, spent in zip(rig.nodes, before, strict=True)]
-        control = [node.host.counted for node in rig.nodes] if way == PEERS else []
+        cpu = [_cpu(node) - old for node, old in zip(rig.nodes, before, strict=True)]
+        carried = [node.host.counted - old for node, old in zip(rig.nodes, spent, strict=True)]
         read = rig.read
         assert_whole(rig.nodes, "model", content)
-        return Swarm(way, done, read, cpu, control)
+        return Swarm(way, done, read, cpu, carried if way == PEERS else [])
 
 
 def _cpu(node: Node) -> float:
