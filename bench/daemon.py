@@ -37,6 +37,7 @@ class Daemon:
         self._home = tempfile.TemporaryDirectory(prefix="cached-")
         home = Path(self._home.name)
         self.address = f"unix:{home}/pods/cached.sock"
+        self.operators = f"unix:{home}/operator/cached.sock"
         self.start_seconds = 0.0
         self._told = str(home / "told")
         self._log = home / "log"

@@ -27,7 +27,7 @@ S5CMD = "s5cmd"
 DISK_LIMIT = "disk limit"
 SHARDS = 30
 _READ = 4 * MIB
-_CALIBRATION = 1 << 30
+CALIBRATION = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,9 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
+    """A client, what it is called, and what it fetches."""
+
     label: str
     client: Client
     offer: Offer
@@ -65,7 +67,7 @@ class _Entry:
 
 def run(work: Path, options: Options) -> Iterator[Run]:
     """Measure everything, below the directory `work`. Raises process.Failed; ValueError for wrong bytes."""
-    shape = disk.best_shape(work, min(options.size, _CALIBRATION))
+    shape = disk.best_shape(work, min(options.size, CALIBRATION))
     for name, shards in (("one file", 1), (f"{SHARDS} shards", SHARDS)):
         directory = work / "model"
         files = write_model(directory, options.size, shards)
@@ -73,29 +75,29 @@ def run(work: Path, options: Options) -> Iterator[Run]:
         with_crc = Offer("model-crc64nvme", directory, files, "crc64nvme")
         with origin.nginx(work / "nginx", [plain, stated, with_crc]) as server:
             entries = [
-                _Entry(CACHED, Cached(options.connections), stated),
-                _Entry(CACHED_CRC, Cached(options.connections), with_crc),
+                Entry(CACHED, Cached(options.connections), stated),
+                Entry(CACHED_CRC, Cached(options.connections), with_crc),
                 *_others(options.connections, shape, plain),
             ]
-            yield from _rounds(work, server, directory, name, entries, options)
+            yield from rounds(work, server, directory, name, entries, options)
         shutil.rmtree(work / "nginx")
         if shards > 1:
             with origin.seaweedfs(work / "seaweedfs", [plain]) as server:
-                entries = [_Entry(CACHED, Cached(options.connections), plain)]
+                entries = [Entry(CACHED, Cached(options.connections), plain)]
                 entries += _others(options.connections, shape, plain)
-                yield from _rounds(work, server, work / "seaweedfs", name, entries, options)
+                yield from rounds(work, server, work / "seaweedfs", name, entries, options)
             shutil.rmtree(work / "seaweedfs")
         shutil.rmtree(directory)
 
 
-def _others(connections: int, shape: WriteShape, offer: Offer) -> list[_Entry]:
+def _others(connections: int, shape: WriteShape, offer: Offer) -> list[Entry]:
     clients: dict[str, Client] = {S5CMD: S5cmd(connections), "boto3": Boto(connections)}
     clients |= {"AWS CRT": Crt(connections), DISK_LIMIT: DiskLimit(shape)}
-    return [_Entry(label, client, offer) for label, client in clients.items()]
+    return [Entry(label, client, offer) for label, client in clients.items()]
 
 
-def _rounds(
-    work: Path, server: Origin, served: Path, model: str, entries: list[_Entry], options: Options
+def rounds(
+    work: Path, server: Origin, served: Path, model: str, entries: list[Entry], options: Options
 ) -> Iterator[Run]:
     """All entries in turn; each round begins with another one."""
     into = work / "into"

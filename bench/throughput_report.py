@@ -30,9 +30,9 @@ def write(report: Report, options: Options, runs: Sequence[Run]) -> tuple[str, l
     groups = list(dict.fromkeys((run.origin, run.model) for run in runs))
     for origin, model in groups:
         here = [run for run in runs if (run.origin, run.model) == (origin, model)]
-        tables.append(f"## {model} from {origin}\n\n{_table(here)}")
+        tables.append(f"## {model} from {origin}\n\n{runs_table(here)}")
         figures += _figures(f"{model} from {origin}", here)
-    _plot(report, groups, runs)
+    plot_runs(report, groups, runs)
     return report.write(asdict(options), [asdict(run) for run in runs], tables, figures), figures
 
 
@@ -52,7 +52,7 @@ def ratio(runs: Sequence[Run], client: str, other: str, figure: Figure) -> float
     return median(figure(run) / figure(by_round[run.round]) for run in runs if run.client == client)
 
 
-def _table(runs: Sequence[Run]) -> str:
+def runs_table(runs: Sequence[Run]) -> str:
     rows = []
     for client in dict.fromkeys(run.client for run in runs):
         mine = [run for run in runs if run.client == client]
@@ -96,7 +96,7 @@ def _figures(where: str, runs: Sequence[Run]) -> list[Wanted]:
     return figures
 
 
-def _plot(report: Report, groups: Sequence[tuple[str, str]], runs: Sequence[Run]) -> None:
+def plot_runs(report: Report, groups: Sequence[tuple[str, str]], runs: Sequence[Run]) -> None:
     with plot.panels(report.path(".svg"), len(groups), 2, 4.6, 2.6) as axes:
         for row, (origin, model) in enumerate(groups):
             here = [run for run in runs if (run.origin, run.model) == (origin, model)]
