@@ -273,8 +273,7 @@ class Fetching:
         """Who may be asked now for any of `wanted`, and how busy each is."""
         usable = {}
         holders = [member for member in self.neighbours if self.rarity.holdings[member] & wanted]
-        # Of many, one chunk each: two that share an upload both come late, and are passed on late.
-        of_each = self._limits.per_peer if len(holders) <= 2 * self._limits.downloads else 1
+        of_each = self._of_each(len(holders))
         late = {flight.member for flight in self.flying if flight.late}
         for member in holders:
             neighbour = self.neighbours[member]
@@ -291,6 +290,15 @@ class Fetching:
             if asked < most and member not in late:
                 usable[member] = asked + 0.25 * neighbour.load + (0.0 if near else _OTHER_ZONE)
         return usable
+
+    def _of_each(self, holders: int) -> int:
+        """How many chunks to ask each of so many holders for.
+
+        Of many, one: two that share an upload both come late, and are passed on late. Of the only one, all.
+        """
+        if holders > 2 * self._limits.downloads:
+            return 1
+        return self._limits.downloads if holders == 1 else self._limits.per_peer
 
     def _ask(self, now: float, chunk: int, member: str, out: list[Action]) -> None:
         seconds = self._patience * max(_GIVE_UP, _GIVE_UP * (self.flying.peer_seconds or 0.0))

@@ -179,7 +179,7 @@ class AnyNode(RuleBasedStateMachine):
             assert self.node.data_address(member) is not None
             assert self.node.hash_of(chunk) is not None
             assert not self.health.banned(self.now, member)
-            assert sum(other == member for _, other in self.flights) <= _LIMITS.per_peer
+            assert sum(other == member for _, other in self.flights) <= _LIMITS.downloads
 
     @invariant()
     def books_agree(self) -> None:

@@ -450,8 +450,8 @@ class World:
         if node.health.banned(self.time.now, other.name):
             raise Broken(f"{node.name} asks {other.name}, which is banned")
         asked = [member for _, member in node.flows if member == other.name]
-        if len(asked) >= fetch.per_peer:
-            raise Broken(f"{node.name} asks {other.name} for more than {fetch.per_peer} chunks at a time")
+        if len(asked) >= fetch.downloads:  # as many only of one that holds alone what is wanted
+            raise Broken(f"{node.name} asks {other.name} for more than {fetch.downloads} chunks at a time")
         node.flows[chunk, other.name] = None
         if other.live and not self.apart(node.name, other.name):
             self.time.after(2 * self.conditions.latency, self.serve, other, node, node.life, chunk)
