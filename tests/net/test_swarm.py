@@ -12,7 +12,7 @@ from tests.net.switch import heal, part
 from tests.system.content import MIB, make_content
 from tests.system.waiting import eventually
 
-CONTENT = make_content({**{f"shard-{n}.bin": 8 * MIB for n in range(3)}, "config.json": 600}, "swarm")
+CONTENT = make_content({**{f"shard-{n}.bin": 8 * MIB for n in range(2)}, "config.json": 600}, "swarm")
 SIZE = sum(map(len, CONTENT.values()))
 ONCE = 1.02 * SIZE + MIB  # a chunk may be read only to see whether the source is quicker
 PATIENCE = 60.0
@@ -54,7 +54,7 @@ def test_cold_nodes_read_the_source_once_and_who_comes_later_not_at_all(cluster:
 
 def test_a_slow_node_does_not_hold_the_others_back(cluster: Cluster) -> None:
     rig = cluster()
-    rig.offer("before", make_content({f"shard-{n}.bin": 8 * MIB for n in range(3)}, "before"))
+    rig.offer("before", make_content({f"shard-{n}.bin": 8 * MIB for n in range(2)}, "before"))
     rig.offer("m", CONTENT)
     *fast, slow = rig.nodes
     slow.host.shape(RATE // 20)
