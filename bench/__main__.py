@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--swarm-size",
         type=parse_bytes,
-        default=128 << 20,
+        default=256 << 20,
         help="of the model that all nodes want, for swarm",
     )
     parser.add_argument(

@@ -28,14 +28,15 @@ from tests.system.content import make_content
 
 PEERS, ALONE, TORRENT = "cached", "cached without peers", "libtorrent"
 _PROGRAM = (sys.executable, "-m", "bench.swarm_torrent")
-_SHARDS = 4
+_SHARDS = 8
 _PATIENCE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """nodes: daemons. size: bytes of the model. rate: bytes per second of each link. rounds: of those that
-    share; those that do not are asked once, since they take as many times longer as there are nodes."""
+    share; those that do not are asked once, for an eighth of the model, since they take as many times longer
+    as there are nodes."""
 
     nodes: int
     size: int
@@ -47,12 +48,13 @@ class Terms:
 class Swarm:
     """One round of one way.
 
-    done: seconds from the common start until each node had all of it. read: bytes of the model that the
+    size: bytes of the model. done: seconds from the common start until each node had all of it. read: bytes of the model that the
     source sent. cpu: CPU seconds of each node meanwhile. control: bytes that each node sent and received
     on its control port, heads of TCP and TLS included; empty where there is no such port.
     """
 
     way: str
+    size: int
     done: list[float]
     read: int
     cpu: list[float]
@@ -70,9 +72,11 @@ def run(work: Path, terms: Terms) -> Iterator[Swarm]:
                 home.mkdir()
                 if way == TORRENT:
                     swarm = _torrents(home, terms, content)
+                elif way == ALONE:
+                    swarm = _daemons(home, terms, s3, dict([*content.items()][:1]), way)
                 else:
                     swarm = _daemons(home, terms, s3, content, way)
-                ideal = terms.size / terms.rate
+                ideal = swarm.size / terms.rate
                 print(f"{way}: last done at {max(swarm.done) / ideal:.2f} of the ideal", file=sys.stderr)
                 yield swarm
 
@@ -86,6 +90,7 @@ def _daemons(home: Path, terms: Terms, s3: S3Server, content: dict[str, bytes], 
             node.host.count(CONTROL_PORT)
             if way == ALONE:
                 node.alone()
+                node.settings["transfer"] |= {"stall_timeout": 120, "give_up_after": 900}
         rig.start()
         with Fetches(rig.nodes, "small", _PATIENCE) as fetches:  # daemons load boto3 with their first call
             fetches.seconds()
@@ -98,7 +103,7 @@ def _daemons(home: Path, terms: Terms, s3: S3Server, content: dict[str, bytes], 
         carried = [node.host.counted - old for node, old in zip(rig.nodes, spent, strict=True)]
         read = rig.read
         assert_whole(rig.nodes, "model", content)
-        return Swarm(way, done, read, cpu, carried if way == PEERS else [])
+        return Swarm(way, sum(map(len, content.values())), done, read, cpu, carried if way == PEERS else [])
 
 
 def _cpu(node: Node) -> float:
@@ -175,7 +180,7 @@ def _torrents(home: Path, terms: Terms, content: dict[str, bytes]) -> Swarm:
             each.go()
         _, *done = [each.done() - began for each in every]
         cpu = [each.cpu() - spent for each, spent in zip(leeches, before, strict=True)]
-        return Swarm(TORRENT, done, seed.end(), cpu, [])
+        return Swarm(TORRENT, terms.size, done, seed.end(), cpu, [])
 
 
 def _before(hosts: Sequence[Host], place: int) -> list[str]:

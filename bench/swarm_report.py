@@ -15,21 +15,20 @@ _NOTE = (
     " heads of TCP and TLS left out; the source has one such link. CPU is of the daemon or of libtorrent, and"
     " with cached contains TLS, which libtorrent does without. Control is what passed a node's control port,"
     " both ways and heads included. libtorrent was given the torrent, with the hashes of all pieces, and"
-    " all addresses beforehand. Medians of the rounds."
+    " all addresses beforehand. Without peers, nodes were asked for an eighth of the model. Medians."
 )
 _KIB = 1 << 10
 
 
 def write(report: Report, terms: Terms, rounds: Sequence[Swarm]) -> tuple[str, list[Wanted]]:
     """Write all files of the report; returns its text and its figures."""
-    ideal = terms.size / terms.rate
     ways = list(dict.fromkeys(each.way for each in rounds))
 
     def of(way: str, figure: Callable[[Swarm], float]) -> list[float]:
         return [figure(each) for each in rounds if each.way == way]
 
-    last = {way: of(way, lambda each: max(each.done) / ideal) for way in ways}
-    reads = {way: of(way, lambda each: each.read / terms.size) for way in ways}
+    last = {way: of(way, lambda each: max(each.done) * terms.rate / each.size) for way in ways}
+    reads = {way: of(way, lambda each: each.read / each.size) for way in ways}
     cpu = {way: of(way, lambda each: sum(each.cpu) / len(each.cpu)) for way in ways}
     control = {way: of(way, lambda each: sum(each.control) / terms.nodes / _KIB) for way in ways}
     rows = [
@@ -37,7 +36,7 @@ def write(report: Report, terms: Terms, rounds: Sequence[Swarm]) -> tuple[str, l
             way,
             str(len(last[way])),
             f"{median(last[way]):.2f}",
-            f"{median(of(way, lambda each: median(each.done) / ideal)):.2f}",
+            f"{median(of(way, lambda each: median(each.done) * terms.rate / each.size)):.2f}",
             f"{median(reads[way]):.3f}",
             f"{median(cpu[way]):.2f}",
             f"{median(control[way]):.0f}" if way == PEERS else "",

@@ -187,8 +187,10 @@ class Peers(Section):
     """Bytes per second from other nodes; 0 means no bound."""
     uploads: Annotated[int, Field(ge=1, le=256)] = 4
     """Ranges sent to other nodes at once; half as many more may wait."""
-    downloads: Annotated[int, Field(ge=1, le=256)] = 4
+    downloads: Annotated[int, Field(ge=1, le=256)] = 6
     """Chunks of a model asked of other nodes at once."""
+    slow: Bytes = 32_000_000
+    """Bytes per second that neighbours are to bring together; if they do not, the source is tried as well."""
     source_reads: Annotated[int, Field(ge=1, le=4096)] = 256
     """Chunks of a model that all nodes together may be reading from its source at once."""
     source_bandwidth: Bytes = 0

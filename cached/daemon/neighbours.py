@@ -98,6 +98,7 @@ def neighbours_of(
             membership=membership.source if membership else "",
             fetch=FetchLimits(
                 downloads=peers.downloads,
+                slow_rate=peers.slow / peers.downloads,
                 source_reads=min(FetchLimits().source_reads, options.connections),
                 alone_reads=options.connections,
             ),

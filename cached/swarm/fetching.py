@@ -17,7 +17,7 @@ from cached.swarm.picker import Rarity
 
 _FIRST_LATE: Final = 2.0  # seconds for the first chunk, before anything is known
 _LATE: Final = 3.0  # times what a chunk usually takes
-_LATE_AT_END: Final = 1.5
+_DUPLICATE_AT_END: Final = 1.5
 _GIVE_UP: Final = 10.0  # times what a chunk usually takes, and least seconds
 _MOST_PATIENCE: Final = 32.0  # how far giving up is put off when nothing comes at all
 _FOR_SOURCE: Final = 2  # downloads fewer while it reads the source, which all others wait for
@@ -222,7 +222,8 @@ class Fetching:
         """Hedge what is late, give up what is hopeless; returns grants given up since their lease is over."""
         usual = self.flying.peer_seconds
         at_end = (self.missing & ~self.flying.pending) == 0
-        late_after = _FIRST_LATE if usual is None else (_LATE_AT_END if at_end else _LATE) * usual
+        late_after = _FIRST_LATE if usual is None else _LATE * usual
+        duplicate_after = _DUPLICATE_AT_END * usual if usual is not None and at_end else late_after
         over = 0
         for flight in list(self.flying):
             if now >= flight.until:
@@ -232,10 +233,11 @@ class Fetching:
                     self._health.failed(now, flight.member)
                     self._patience = min(2 * self._patience, _MOST_PATIENCE)
                 self._cancel(flight, out)
-            elif flight.member is not None and now - flight.since > late_after:
-                if not flight.late:
+            elif flight.member is not None:
+                took = now - flight.since
+                if took > late_after and not flight.late:
                     self.flying.delay(flight)
-                if len(self.flying.of(flight.chunk)) == 1:
+                if took > duplicate_after and len(self.flying.of(flight.chunk)) == 1:
                     self._ask_another(now, flight, out)
         return over
 

@@ -17,6 +17,7 @@ _GATHER: Final = 0.1  # seconds in which each member is granted one chunk at mos
 _COME_BACK: Final = 1.0  # seconds for a member whose stream broke to say Hello again
 _REST_MOST: Final = 16.0
 _READING_MOST: Final = 64  # leases that a newcomer may bring
+_QUIET: Final = 2.0  # seconds without anything that nobody holds before the source may be read again
 _PROBES: Final = 100  # one chunk in so many may be read only to see whether the source is quicker
 
 
@@ -48,6 +49,7 @@ class Granting:
         self._urgent: dict[int, str] = {}
         self._budget = self._budget_at = 0.0
         self._probes = 0
+        self._unheld_at = settled_at
 
     @property
     def gathered_at(self) -> float:
@@ -60,6 +62,7 @@ class Granting:
         self._everything = all_bits(count)
         self._chunk_bytes = size / count
         self._gathered_at = now + _GATHER
+        self._unheld_at = now
 
     def wait(self, until: float) -> None:
         """Grant nothing before."""
@@ -92,6 +95,7 @@ class Granting:
             self._behind[member] = None
         else:
             self._behind.pop(member, None)
+            seat.probed = False
 
     def orphaned(self, chunks: Bits, until: float) -> None:
         """Nobody is known to hold `chunks` any more; somebody may, and tell before `until`."""
@@ -152,6 +156,8 @@ class Granting:
                 yield member, chunk
 
     def _unheld(self, now: float, held: Bits) -> Iterable[tuple[str, int]]:
+        if self._everything & ~held:
+            self._unheld_at = now
         unheld = self._everything & ~held & ~self.leases.granted & ~self._orphaned
         passed = 0
         while unheld and self.leases.room > 0 and passed < len(self._turns):
@@ -168,15 +174,20 @@ class Granting:
             yield member, bit.bit_length() - 1
 
     def _held(self, now: float) -> Iterable[tuple[str, int]]:
+        if now < self._unheld_at + _QUIET:  # in a cold swarm all are behind, and the source is busy
+            return
         for member in self._behind:
             seat = self._seats[member]
             while self.leases.room > 0 and self._may_read(now, member):
                 wanted = self._everything & ~seat.have & ~self.leases.granted
-                if not wanted or not (seat.proven or self._probes <= self.count // _PROBES):
+                # Of use is what was tried: a member that gets more at once may owe it to others.
+                proven = seat.proven and seat.probed
+                if not wanted or not (proven or self._probes <= self.count // _PROBES):
                     break
                 if not self._pay(now):
                     return
-                self._probes += not seat.proven
+                self._probes += not proven
+                seat.probed = True
                 yield member, random_bit(wanted, self._rng)
 
     def _may_read(self, now: float, member: str) -> bool:

@@ -14,7 +14,8 @@ class Seat:
     """One member. Times in seconds.
 
     ready, behind, proven: as it asked last. rest_until: it gets no grant before. tries: for a chunk that it
-    is stuck on, how often it was given another neighbour. accusers: who found it useless lately.
+    is stuck on, how often it was given another neighbour. probed: it was granted what others hold, to see
+    whether that helps. accusers: who found it useless lately.
     """
 
     member: Member
@@ -25,6 +26,7 @@ class Seat:
     ready: int = 0
     behind: bool = False
     proven: bool = False
+    probed: bool = False
     rest_until: float = 0.0
     rest: float = 1.0
     tries: dict[int, int] = field(default_factory=dict)

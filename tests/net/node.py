@@ -56,6 +56,7 @@ class Node(Daemon):
             "advertise": self.address,
             "members": {"static": list(members)},
             "tls": {"ca": str(files.ca), "cert": str(files.cert), "key": str(files.key)},
+            "slow": self.host.rate // 8,
         }
 
     def certify(self, ca: Authority, *, lasts: timedelta = timedelta(days=1)) -> Files:

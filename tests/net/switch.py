@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +16,10 @@ _MTU = 9000
 """So that heads take less than a hundredth of a link, and links rather than processors are the limit."""
 _BURST = 64 << 10
 """Bytes: what one packet of a veth may have at most, or the shaper would have to cut it up."""
-_QUEUE_SECONDS = 0.05
+_CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+"""Of those that any namespace may choose. BBR would take seconds to find room that came free."""
+_QUEUE_SECONDS = 0.02
+"""A request that waits behind what is sent the same way costs its answer as long."""
 
 
 class Host:
@@ -23,6 +27,7 @@ class Host:
 
     def __init__(self, switch: Namespace, number: int, rate: int) -> None:
         """rate: bytes per second."""
+        self.rate = rate
         self.address = f"{_NETWORK}.{number}"
         self.namespace = Namespace()
         self._switch = switch
@@ -37,6 +42,7 @@ class Host:
             *("ip", "-batch", "-"),
             told=f"address add {self.address}/24 dev eth0\nlink set eth0 up\nlink set lo up\n",
         )
+        self.namespace.call(lambda: _CONGESTION.write_text("reno"))
         self.shape(rate)
 
     def shape(self, rate: int) -> None:

@@ -13,7 +13,8 @@ from tests.system.content import MIB, make_content
 
 RATE = 4_000_000
 """Bytes per second of a link: TLS and hashes of sixteen daemons then take half of two cores."""
-CONTENT = make_content({f"shard-{n}.bin": 32 * MIB for n in range(4)}, "many")
+CONTENT = make_content({f"shard-{n}.bin": 32 * MIB for n in range(8)}, "many")
+"""256 chunks of 1 MiB. A model for GPUs has more, and is the quicker in relation."""
 SIZE = sum(map(len, CONTENT.values()))
 PATIENCE = 600.0
 
