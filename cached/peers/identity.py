@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,9 +94,11 @@ class Identity:
 
     def server_credentials(self) -> grpc.ServerCredentials:
         """For a gRPC server: demands client certificates; each handshake uses the files in force by then."""
+        first = self._current.grpc_server
+        changes = _Changes(first, lambda: self._current.grpc_server)
         return grpc.dynamic_ssl_server_credentials(
-            self._current.grpc_server,
-            lambda: self._current.grpc_server,
+            first,
+            changes,  # type: ignore[arg-type]  # the stubs do not know None, for no change
             require_client_authentication=True,
         )
 
@@ -170,3 +173,28 @@ class Identity:
             grpc.ssl_server_certificate_configuration([(pem.key, pem.cert)], pem.ca),
             grpc.ssl_channel_credentials(pem.ca, pem.key, pem.cert),
         )
+
+
+class _Changes:
+    """Gives gRPC a configuration once, and None for as long as there is no other. Thread-safe.
+
+    gRPC replaces what its handshakes use each time it is given something, without a lock: two handshakes at
+    once then free it twice, and the daemon dies of it.
+    """
+
+    def __init__(
+        self,
+        given: grpc.ServerCertificateConfiguration,
+        current: Callable[[], grpc.ServerCertificateConfiguration],
+    ) -> None:
+        self._given = given
+        self._current = current
+        self._lock = threading.Lock()
+
+    def __call__(self) -> grpc.ServerCertificateConfiguration | None:
+        with self._lock:
+            current = self._current()
+            if current is self._given:
+                return None
+            self._given = current
+            return current

@@ -164,3 +164,22 @@ async def test_tls_before_1_2_is_refused(tmp_path: Path, ca: Authority) -> None:
             with pytest.raises(OSError):  # noqa: PT011  # which one depends on how soon it hangs up
                 await greeted(address, version)
         assert await greeted(address, ssl.TLSVersion.TLSv1_2)
+
+
+async def test_grpc_is_given_each_certificate_once(
+    ca: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given one at each handshake, it frees what another handshake uses, and the process dies."""
+    fetchers: list[Any] = []
+    monkeypatch.setattr(
+        grpc, "dynamic_ssl_server_credentials", lambda first, fetch, **_: fetchers.append(fetch)
+    )
+    files = issue(ca, tmp_path)
+    identity = identity_of(files)
+    identity.server_credentials()
+    [fetch] = fetchers
+    assert fetch() is None
+    issue(ca, tmp_path)
+    identity._refresh()
+    assert fetch() is not None
+    assert fetch() is None
