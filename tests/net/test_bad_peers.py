@@ -21,7 +21,7 @@ from tests.system.waiting import eventually
 CONTENT = make_content({**{f"shard-{n}.bin": 4 * MIB for n in range(4)}, "config.json": 600}, "bad peers")
 SIZE = sum(map(len, CONTENT.values()))
 PATIENCE = 60.0
-_WAIT = 8.0
+_WAIT = 10.0
 """Seconds that peers may cost in vain: four without an answer, and finding out how slow they are."""
 
 
