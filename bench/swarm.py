@@ -90,7 +90,8 @@ def _daemons(home: Path, terms: Terms, s3: S3Server, content: dict[str, bytes], 
             node.host.count(CONTROL_PORT)
             if way == ALONE:
                 node.alone()
-                node.settings["transfer"] |= {"stall_timeout": 120, "give_up_after": 900}
+                # Sixteen ranges at once by each of them would come too slowly to be waited for.
+                node.settings["transfer"] |= {"connections": 2, "stall_timeout": 120, "give_up_after": 900}
         rig.start()
         with Fetches(rig.nodes, "small", _PATIENCE) as fetches:  # daemons load boto3 with their first call
             fetches.seconds()
