@@ -34,7 +34,6 @@ def run(work: Path, options: Options) -> Iterator[Run]:
             Entry(S5CMD, S5cmd(options.connections), offer),
             Entry(DISK_LIMIT, DiskLimit(shape), offer),
         ]
-        for each in rounds(work, server, work, "one file", entries, options):
-            yield each
+        yield from rounds(work, server, work, "one file", entries, options)
     shutil.rmtree(work)
     work.mkdir()

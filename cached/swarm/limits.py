@@ -10,7 +10,8 @@ class FetchLimits:
     """A participant's bounds. Times in seconds.
 
     downloads: chunks asked of neighbours at a time, in all; per_peer: of one neighbour, when they are few.
-    source_reads: grants held at a time. alone_reads: reads from the source at a time when no coordinator answers.
+    source_reads: grants held at a time. alone_reads: reads from the source at a time when no coordinator
+    answers.
     slow_rate: bytes/s per chunk in flight below which neighbours count as slow, and the source is tried.
     announce_seconds: least time between two messages to the same neighbour. welcome_seconds: how long a
     coordinator may take to say Welcome; alone_seconds: how long in all before the node does without.

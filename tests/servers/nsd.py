@@ -27,7 +27,10 @@ _READY_SECONDS = 10.0
 
 
 class DnsServer:
-    """Serves names below `cluster.test`, and no others exist, over UDP, cut off at 512 bytes unless asked for more, and over TCP."""
+    """Serves names below `cluster.test`, and no others exist.
+
+    Over UDP, cut off at 512 bytes unless asked for more, and over TCP.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
