@@ -49,9 +49,8 @@ class Swarm:
     """One round of one way.
 
     size: bytes of the model. done: seconds from the common start until each node had all of it. read: bytes
-    of the model that the source sent. cpu: CPU seconds of each node meanwhile. control: bytes that each node sent and
-    received
-    on its control port, heads of TCP and TLS included; empty where there is no such port.
+    of the model that the source sent. cpu: CPU seconds of each node meanwhile. control: bytes that each node
+    sent and received on its control port, heads of TCP and TLS included; empty where there is none.
     """
 
     way: str
