@@ -18,6 +18,9 @@ from cached.swarm.picker import Rarity
 _FIRST_LATE: Final = 2.0  # seconds for the first chunk, before anything is known
 _LATE: Final = 3.0  # times what a chunk usually takes
 _DUPLICATE_AT_END: Final = 1.5
+_OVERDUE: Final = (
+    2.0  # seconds that a chunk is late before the source is thought of: a busy node is no dead one
+)
 _GIVE_UP: Final = 10.0  # times what a chunk usually takes, and least seconds
 _MOST_PATIENCE: Final = 32.0  # how far giving up is put off when nothing comes at all
 _FOR_SOURCE: Final = 2  # downloads fewer while it reads the source, which all others wait for
@@ -250,7 +253,7 @@ class Fetching:
         """Missing chunks that exist, and that no usable neighbour and no punctual flight can bring."""
         coming = usable = held = 0
         for flight in self.flying:
-            if not flight.late:
+            if not _is_overdue(flight, now):
                 coming |= 1 << flight.chunk
         for member, holdings in self.rarity.holdings.items():
             held |= holdings
@@ -268,7 +271,7 @@ class Fetching:
 
     def avoided(self, now: float) -> tuple[str, ...]:
         """Neighbours that failed or lied lately, or are late now."""
-        late = {flight.member for flight in self.flying if flight.late}
+        late = {flight.member for flight in self.flying if _is_overdue(flight, now)}
         return tuple(m for m in self.neighbours if m in late or not self._health.trusted(now, m))
 
     def _usable(self, now: float, wanted: Bits) -> dict[str, float]:
@@ -322,3 +325,7 @@ class Fetching:
     def _cancel(self, flight: Flight, out: list[Action]) -> None:
         self.flying.end(flight)
         out.append(Cancel(flight.chunk, flight.member))
+
+
+def _is_overdue(flight: Flight, now: float) -> bool:
+    return flight.late and now - flight.since > _OVERDUE

