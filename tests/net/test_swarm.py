@@ -47,7 +47,7 @@ def test_cold_nodes_read_the_source_once_and_who_comes_later_not_at_all(cluster:
         fetches.seconds()
     assert_whole([late], "m", CONTENT)
     assert rig.read <= AGAIN
-    assert late.received("peer") == SIZE
+    assert late.received("peer") >= SIZE - AGAIN
 
     peers = json.loads(late.cachectl("peers", "-o", "json").stdout)
     assert sorted(peer["address"] for peer in peers["peers"]) == sorted(node.address for node in first)
