@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from cached.config.kinds import Section
 from cached.config.problems import explain, parse_mapping, read_mapping
 from cached.core.errors import InvalidRequest
+from cached.core.image import ImageName, Platform
 from cached.core.names import check_model_name, check_revision
 from cached.core.source import Selection
 
@@ -70,11 +71,48 @@ class Model(Section):
         return Selection(self.include, self.exclude)
 
 
+class Image(Section):
+    """One container image to keep warm."""
+
+    platform: str | None = None
+    """Such as linux/amd64; this node's own when unset."""
+    pull: bool = False
+    """Have the node's container runtime unpack it, too."""
+    pin: bool = False
+    """Never evict it; with `pull`, keep kubelet from collecting it, too."""
+
+    @field_validator("platform")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else str(Platform.parse(value))
+        except InvalidRequest as error:
+            raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _own_platform(self) -> Image:
+        if self.pull and self.platform is not None:
+            raise ValueError("pull: a runtime unpacks images for its own platform; leave platform out")
+        return self
+
+
 class Catalog(Section):
-    """All models that the operator declares."""
+    """All models and images that the operator declares."""
 
     models: dict[str, Model] = Field(default_factory=dict)
     """By name."""
+    images: dict[str, Image] = Field(default_factory=dict)
+    """Container images to keep warm, by name, such as nvcr.io/nim/meta/llama-3.1-70b-instruct:1.8."""
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _images(cls, value: Any) -> Any:
+        for name in value if isinstance(value, dict) else ():
+            try:
+                ImageName.parse(str(name))
+            except InvalidRequest as error:
+                raise ValueError(str(error)) from None
+        return {name: each or {} for name, each in value.items()} if isinstance(value, dict) else value
 
     @field_validator("models", mode="before")
     @classmethod

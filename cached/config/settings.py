@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from cached.config.kinds import Bytes, Mode, Seconds, Section
 from cached.config.problems import explain, read_mapping
 from cached.core.errors import InvalidRequest
+from cached.core.image import Repository
 
 PREFIX = "CACHED__"
 
@@ -46,9 +48,7 @@ class S3Bucket(Section):
     @field_validator("endpoint")
     @classmethod
     def _no_credentials(cls, value: str | None) -> str | None:
-        if value is not None and (not value.startswith(("http://", "https://")) or "@" in value):
-            raise ValueError("write http://host:port or https://host:port, without user or password")
-        return value
+        return _plain_url(value)
 
 
 class Limits(Section):
@@ -215,6 +215,86 @@ class Peers(Section):
         return self
 
 
+class Upstream(Section):
+    """One registry that images may come from."""
+
+    endpoint: str | None = None
+    """URL of its API; https:// and its host when unset."""
+    ca_file: Path | None = None
+    """PEM bundle to trust it by, instead of the system's."""
+    trusted: tuple[str, ...] = ()
+    """Globs of repositories, such as `nim/**`, that any puller on this node may have, with the node's own
+    credentials. Of all others a puller has to prove that the registry lets it have them."""
+    token_hosts: tuple[str, ...] = ()
+    """Hosts of token services that may see credentials for it, beside those of its own domain."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _no_credentials(cls, value: str | None) -> str | None:
+        return _plain_url(value)
+
+
+class Runtime(Section):
+    """The container runtime of this node, containerd."""
+
+    socket: Path | None = None
+    """Its CRI socket, such as /run/containerd/containerd.sock; warmed images are pulled through it."""
+    root: Path | None = None
+    """Its data directory, such as /var/lib/containerd; blobs that lie there are given to others, never
+    written."""
+    pull_timeout: Seconds = 3600.0
+    """For one pull, restarts of the runtime included."""
+
+
+class Images(Section):
+    """Container images. Off unless there are upstreams."""
+
+    upstreams: dict[str, Upstream] = Field(default_factory=dict)
+    """By host as image names have it, such as `docker.io` or `registry.example:5000`; no other is asked."""
+    mirror: str | None = None
+    """host:port where the node's runtime finds them, such as 127.0.0.1:7402; off when unset."""
+    mirror_for_others: bool = False
+    """Let `mirror` be an address that more than this node reaches."""
+    credentials: tuple[Path, ...] = ()
+    """Docker's config.json files, and directories of mounted pull secrets; the first that knows a registry
+    counts. Read again as they change."""
+    max_stale: Seconds = 86400.0
+    """For how long a tag is believed while its registry does not answer."""
+    proof_ttl: Seconds = 60.0
+    """For how long a puller that proved its right to a repository need not prove it again."""
+    grace: Seconds = 600.0
+    """For how long neighbours find what the runtime has unpacked before it goes first."""
+    share: bool = True
+    """Neighbouring nodes may fetch layers from this one, and this one from them."""
+    limits: Limits = Limits()
+    """Bounds on reading from registries."""
+    runtime: Runtime = Runtime()
+    """The container runtime."""
+
+    @field_validator("upstreams", mode="before")
+    @classmethod
+    def _hosts(cls, value: Any) -> Any:
+        for host in value if isinstance(value, dict) else ():
+            try:
+                Repository.of(host, "any")
+            except InvalidRequest as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("mirror")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        return _host_and_port(value)
+
+    @model_validator(mode="after")
+    def _near(self) -> Images:
+        if self.mirror and not self.mirror_for_others and not _is_loopback(self.mirror.rpartition(":")[0]):
+            raise ValueError(
+                "mirror: pullers show passwords there: name a loopback address, or set mirror_for_others"
+            )
+        return self
+
+
 class Log(Section):
     """The log on standard error."""
 
@@ -258,6 +338,8 @@ class Settings(Section):
     """Where bytes may come from."""
     peers: Peers = Peers()
     """Neighbouring nodes."""
+    images: Images = Images()
+    """Container images."""
     log: Log = Log()
     """The log on standard error."""
 
@@ -289,6 +371,19 @@ class Settings(Section):
         if self.allow_sources is None:
             return () if self.catalog else ("s3://", "file:///")
         return self.allow_sources
+
+
+def _plain_url(value: str | None) -> str | None:
+    if value is not None and (not value.startswith(("http://", "https://")) or "@" in value):
+        raise ValueError("write http://host:port or https://host:port, without user or password")
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _host_and_port(value: str | None) -> str | None:

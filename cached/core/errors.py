@@ -70,7 +70,14 @@ class NoSpace(CachedError):
 
 
 class Unauthenticated(CachedError):
-    """Credentials are missing or were not accepted."""
+    """Credentials are missing or were not accepted.
+
+    challenge: how the source wants to be convinced, as its WWW-Authenticate header says, if it does.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", challenge: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.challenge = challenge
 
 
 class Denied(CachedError):
@@ -79,6 +86,12 @@ class Denied(CachedError):
 
 class SourceUnavailable(CachedError):
     """The source does not answer, or not well enough, within the time given."""
+
+    retryable = True
+
+
+class RuntimeUnavailable(CachedError):
+    """The node's container runtime does not answer; it is restarted now and then."""
 
     retryable = True
 

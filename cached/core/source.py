@@ -74,7 +74,20 @@ class RangeRequest:
         return f"RangeRequest({self.url.partition('?')[0]})"
 
 
-class Source(Protocol):
+class Readable(Protocol):
+    """Where the bytes of files are read."""
+
+    @property
+    def scheme(self) -> str:
+        """The URI scheme served, such as `s3`."""
+        ...
+
+    async def open(self, file: SourceFile) -> RangeRequest:
+        """Make ready to read ranges of `file`. Raises SourceChanged if its pin no longer holds."""
+        ...
+
+
+class Source(Readable, Protocol):
     """An adapter to one kind of source.
 
     Errors: NotFound, Denied, Unauthenticated, SourceUnavailable, InvalidRequest (a bad URI or a hostile
@@ -82,20 +95,11 @@ class Source(Protocol):
     of the library beneath.
     """
 
-    @property
-    def scheme(self) -> str:
-        """The URI scheme served, such as `s3`."""
-        ...
-
     async def list(self, uri: str, selection: Selection) -> list[SourceFile]:
         """All files under `uri` that `selection` takes, in any order, or the one file that `uri` names.
 
         Raises NotFound when there is none. Paths are not yet checked; Tree.of does that.
         """
-        ...
-
-    async def open(self, file: SourceFile) -> RangeRequest:
-        """Make ready to read ranges of `file`. Raises SourceChanged if its pin no longer holds."""
         ...
 
     async def close(self) -> None: ...

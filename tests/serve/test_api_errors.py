@@ -53,6 +53,7 @@ def test_the_table_is_the_documented_one() -> None:
         "Denied": code.PERMISSION_DENIED,
         "SourceUnavailable": code.UNAVAILABLE,
         "SourceChanged": code.UNAVAILABLE,
+        "RuntimeUnavailable": code.UNAVAILABLE,
         "Draining": code.UNAVAILABLE,
         "Corrupt": code.DATA_LOSS,
         "DiskFault": code.INTERNAL,

@@ -27,61 +27,63 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63\x61\x63hed/v1/operator.proto\x12\tcached.v1\x1a\x15\x63\x61\x63hed/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"6\n\x0bWarmRequest\x12\x0c\n\x04refs\x18\x01 \x03(\t\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12\x0c\n\x04wait\x18\x03 \x01(\x08\"\xe5\x02\n\x0cWarmResponse\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x34\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32 .cached.v1.WarmResponse.AcceptedH\x00\x12\'\n\x08resolved\x18\x03 \x01(\x0b\x32\x13.cached.v1.ResolvedH\x00\x12\'\n\x08progress\x18\x04 \x01(\x0b\x32\x13.cached.v1.ProgressH\x00\x12\x30\n\x06warmed\x18\x05 \x01(\x0b\x32\x1e.cached.v1.WarmResponse.WarmedH\x00\x12(\n\x06\x66\x61iled\x18\x06 \x01(\x0b\x32\x16.cached.v1.ErrorDetailH\x00\x1a\n\n\x08\x41\x63\x63\x65pted\x1aO\n\x06Warmed\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04tree\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x15\n\rfetched_bytes\x18\x04 \x01(\x03\x42\x07\n\x05\x65vent\"\r\n\x0bListRequest\"6\n\x0cListResponse\x12&\n\tartifacts\x18\x01 \x03(\x0b\x32\x13.cached.v1.Artifact\"\x1b\n\x0c\x45victRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"$\n\rEvictResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\"\x19\n\nPinRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"4\n\x0bPinResponse\x12%\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x13.cached.v1.Artifact\"\x1b\n\x0cUnpinRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"6\n\rUnpinResponse\x12%\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x13.cached.v1.Artifact\"\x0f\n\rStatusRequest\"\xc9\x02\n\x0eStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04root\x18\x03 \x01(\t\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\x12\x1f\n\x05space\x18\x05 \x01(\x0b\x32\x10.cached.v1.Space\x12\x14\n\x0c\x66light_count\x18\x06 \x01(\x05\x12\x13\n\x0blease_count\x18\x07 \x01(\x05\x12\x12\n\nblob_count\x18\x08 \x01(\x05\x12\x12\n\ntree_count\x18\t \x01(\x05\x12)\n\x07\x63\x61talog\x18\n \x01(\x0b\x32\x18.cached.v1.CatalogStatus\x12%\n\x05scrub\x18\x0b \x01(\x0b\x32\x16.cached.v1.ScrubStatus\x12\x10\n\x08warnings\x18\x0c \x03(\t\"\x96\x01\n\x05Space\x12\x16\n\x0e\x63\x61pacity_bytes\x18\x01 \x01(\x03\x12\x12\n\nused_bytes\x18\x02 \x01(\x03\x12\x16\n\x0ereserved_bytes\x18\x03 \x01(\x03\x12\x12\n\nheld_bytes\x18\x04 \x01(\x03\x12\x1d\n\x15\x66ilesystem_free_bytes\x18\x05 \x01(\x03\x12\x16\n\x0emin_free_bytes\x18\x06 \x01(\x03\"p\n\rCatalogStatus\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x13\n\x0bmodel_count\x18\x02 \x01(\x05\x12-\n\tload_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"m\n\x0bScrubStatus\x12\x12\n\nblob_count\x18\x01 \x01(\x03\x12\x15\n\rcorrupt_count\x18\x02 \x01(\x03\x12\x33\n\x0flast_round_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1c\n\rVerifyRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"t\n\x0eVerifyResponse\x12\x12\n\ndone_bytes\x18\x01 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12\'\n\x07\x63orrupt\x18\x03 \x03(\x0b\x32\x16.cached.v1.CorruptBlob\x12\x10\n\x08\x66inished\x18\x04 \x01(\x08\")\n\x0b\x43orruptBlob\x12\x0c\n\x04\x62lob\x18\x01 \x01(\t\x12\x0c\n\x04refs\x18\x02 \x03(\t\"\x12\n\x10ListPeersRequest\"\x8f\x01\n\x11ListPeersResponse\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x14\n\x0c\x64\x61ta_address\x18\x02 \x01(\t\x12\x0c\n\x04zone\x18\x03 \x01(\t\x12\x11\n\tencrypted\x18\x04 \x01(\x08\x12\x12\n\nmembership\x18\x05 \x01(\t\x12\x1e\n\x05peers\x18\x06 \x03(\x0b\x32\x0f.cached.v1.Peer\"\xbb\x01\n\x04Peer\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.cached.v1.PeerState\x12,\n\tusable_in\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0ereceived_bytes\x18\x05 \x01(\x03\x12\x12\n\nsent_bytes\x18\x06 \x01(\x03\x12\x15\n\rfailure_count\x18\x07 \x01(\x03*g\n\tPeerState\x12\x1a\n\x16PEER_STATE_UNSPECIFIED\x10\x00\x12\x11\n\rPEER_STATE_OK\x10\x01\x12\x14\n\x10PEER_STATE_ASIDE\x10\x02\x12\x15\n\x11PEER_STATE_BANNED\x10\x03\x32\xfb\x03\n\x0fOperatorService\x12\x39\n\x04Warm\x12\x16.cached.v1.WarmRequest\x1a\x17.cached.v1.WarmResponse0\x01\x12\x37\n\x04List\x12\x16.cached.v1.ListRequest\x1a\x17.cached.v1.ListResponse\x12:\n\x05\x45vict\x12\x17.cached.v1.EvictRequest\x1a\x18.cached.v1.EvictResponse\x12\x34\n\x03Pin\x12\x15.cached.v1.PinRequest\x1a\x16.cached.v1.PinResponse\x12:\n\x05Unpin\x12\x17.cached.v1.UnpinRequest\x1a\x18.cached.v1.UnpinResponse\x12=\n\x06Status\x12\x18.cached.v1.StatusRequest\x1a\x19.cached.v1.StatusResponse\x12?\n\x06Verify\x12\x18.cached.v1.VerifyRequest\x1a\x19.cached.v1.VerifyResponse0\x01\x12\x46\n\tListPeers\x12\x1b.cached.v1.ListPeersRequest\x1a\x1c.cached.v1.ListPeersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63\x61\x63hed/v1/operator.proto\x12\tcached.v1\x1a\x15\x63\x61\x63hed/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"D\n\x0bWarmRequest\x12\x0c\n\x04refs\x18\x01 \x03(\t\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12\x0c\n\x04wait\x18\x03 \x01(\x08\x12\x0c\n\x04pull\x18\x04 \x01(\x08\"\xaa\x03\n\x0cWarmResponse\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x34\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32 .cached.v1.WarmResponse.AcceptedH\x00\x12\'\n\x08resolved\x18\x03 \x01(\x0b\x32\x13.cached.v1.ResolvedH\x00\x12\'\n\x08progress\x18\x04 \x01(\x0b\x32\x13.cached.v1.ProgressH\x00\x12\x30\n\x06warmed\x18\x05 \x01(\x0b\x32\x1e.cached.v1.WarmResponse.WarmedH\x00\x12(\n\x06\x66\x61iled\x18\x06 \x01(\x0b\x32\x16.cached.v1.ErrorDetailH\x00\x12\x36\n\tunpacking\x18\x07 \x01(\x0b\x32!.cached.v1.WarmResponse.UnpackingH\x00\x1a\n\n\x08\x41\x63\x63\x65pted\x1a\x0b\n\tUnpacking\x1aO\n\x06Warmed\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04tree\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x15\n\rfetched_bytes\x18\x04 \x01(\x03\x42\x07\n\x05\x65vent\"\x1d\n\x0bListRequest\x12\x0e\n\x06images\x18\x01 \x01(\x08\"6\n\x0cListResponse\x12&\n\tartifacts\x18\x01 \x03(\x0b\x32\x13.cached.v1.Artifact\"\x1b\n\x0c\x45victRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"$\n\rEvictResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\"\x19\n\nPinRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"4\n\x0bPinResponse\x12%\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x13.cached.v1.Artifact\"\x1b\n\x0cUnpinRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"6\n\rUnpinResponse\x12%\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x13.cached.v1.Artifact\"\x0f\n\rStatusRequest\"\xc9\x02\n\x0eStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04root\x18\x03 \x01(\t\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\x12\x1f\n\x05space\x18\x05 \x01(\x0b\x32\x10.cached.v1.Space\x12\x14\n\x0c\x66light_count\x18\x06 \x01(\x05\x12\x13\n\x0blease_count\x18\x07 \x01(\x05\x12\x12\n\nblob_count\x18\x08 \x01(\x05\x12\x12\n\ntree_count\x18\t \x01(\x05\x12)\n\x07\x63\x61talog\x18\n \x01(\x0b\x32\x18.cached.v1.CatalogStatus\x12%\n\x05scrub\x18\x0b \x01(\x0b\x32\x16.cached.v1.ScrubStatus\x12\x10\n\x08warnings\x18\x0c \x03(\t\"\x96\x01\n\x05Space\x12\x16\n\x0e\x63\x61pacity_bytes\x18\x01 \x01(\x03\x12\x12\n\nused_bytes\x18\x02 \x01(\x03\x12\x16\n\x0ereserved_bytes\x18\x03 \x01(\x03\x12\x12\n\nheld_bytes\x18\x04 \x01(\x03\x12\x1d\n\x15\x66ilesystem_free_bytes\x18\x05 \x01(\x03\x12\x16\n\x0emin_free_bytes\x18\x06 \x01(\x03\"p\n\rCatalogStatus\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x13\n\x0bmodel_count\x18\x02 \x01(\x05\x12-\n\tload_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"m\n\x0bScrubStatus\x12\x12\n\nblob_count\x18\x01 \x01(\x03\x12\x15\n\rcorrupt_count\x18\x02 \x01(\x03\x12\x33\n\x0flast_round_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1c\n\rVerifyRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"t\n\x0eVerifyResponse\x12\x12\n\ndone_bytes\x18\x01 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12\'\n\x07\x63orrupt\x18\x03 \x03(\x0b\x32\x16.cached.v1.CorruptBlob\x12\x10\n\x08\x66inished\x18\x04 \x01(\x08\")\n\x0b\x43orruptBlob\x12\x0c\n\x04\x62lob\x18\x01 \x01(\t\x12\x0c\n\x04refs\x18\x02 \x03(\t\"\x12\n\x10ListPeersRequest\"\x8f\x01\n\x11ListPeersResponse\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x14\n\x0c\x64\x61ta_address\x18\x02 \x01(\t\x12\x0c\n\x04zone\x18\x03 \x01(\t\x12\x11\n\tencrypted\x18\x04 \x01(\x08\x12\x12\n\nmembership\x18\x05 \x01(\t\x12\x1e\n\x05peers\x18\x06 \x03(\x0b\x32\x0f.cached.v1.Peer\"\xbb\x01\n\x04Peer\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.cached.v1.PeerState\x12,\n\tusable_in\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0ereceived_bytes\x18\x05 \x01(\x03\x12\x12\n\nsent_bytes\x18\x06 \x01(\x03\x12\x15\n\rfailure_count\x18\x07 \x01(\x03*g\n\tPeerState\x12\x1a\n\x16PEER_STATE_UNSPECIFIED\x10\x00\x12\x11\n\rPEER_STATE_OK\x10\x01\x12\x14\n\x10PEER_STATE_ASIDE\x10\x02\x12\x15\n\x11PEER_STATE_BANNED\x10\x03\x32\xfb\x03\n\x0fOperatorService\x12\x39\n\x04Warm\x12\x16.cached.v1.WarmRequest\x1a\x17.cached.v1.WarmResponse0\x01\x12\x37\n\x04List\x12\x16.cached.v1.ListRequest\x1a\x17.cached.v1.ListResponse\x12:\n\x05\x45vict\x12\x17.cached.v1.EvictRequest\x1a\x18.cached.v1.EvictResponse\x12\x34\n\x03Pin\x12\x15.cached.v1.PinRequest\x1a\x16.cached.v1.PinResponse\x12:\n\x05Unpin\x12\x17.cached.v1.UnpinRequest\x1a\x18.cached.v1.UnpinResponse\x12=\n\x06Status\x12\x18.cached.v1.StatusRequest\x1a\x19.cached.v1.StatusResponse\x12?\n\x06Verify\x12\x18.cached.v1.VerifyRequest\x1a\x19.cached.v1.VerifyResponse0\x01\x12\x46\n\tListPeers\x12\x1b.cached.v1.ListPeersRequest\x1a\x1c.cached.v1.ListPeersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cached.v1.operator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PEERSTATE']._serialized_start=2121
-  _globals['_PEERSTATE']._serialized_end=2224
+  _globals['_PEERSTATE']._serialized_start=2220
+  _globals['_PEERSTATE']._serialized_end=2323
   _globals['_WARMREQUEST']._serialized_start=127
-  _globals['_WARMREQUEST']._serialized_end=181
-  _globals['_WARMRESPONSE']._serialized_start=184
-  _globals['_WARMRESPONSE']._serialized_end=541
-  _globals['_WARMRESPONSE_ACCEPTED']._serialized_start=441
-  _globals['_WARMRESPONSE_ACCEPTED']._serialized_end=451
-  _globals['_WARMRESPONSE_WARMED']._serialized_start=453
-  _globals['_WARMRESPONSE_WARMED']._serialized_end=532
-  _globals['_LISTREQUEST']._serialized_start=543
-  _globals['_LISTREQUEST']._serialized_end=556
-  _globals['_LISTRESPONSE']._serialized_start=558
-  _globals['_LISTRESPONSE']._serialized_end=612
-  _globals['_EVICTREQUEST']._serialized_start=614
-  _globals['_EVICTREQUEST']._serialized_end=641
-  _globals['_EVICTRESPONSE']._serialized_start=643
-  _globals['_EVICTRESPONSE']._serialized_end=679
-  _globals['_PINREQUEST']._serialized_start=681
-  _globals['_PINREQUEST']._serialized_end=706
-  _globals['_PINRESPONSE']._serialized_start=708
-  _globals['_PINRESPONSE']._serialized_end=760
-  _globals['_UNPINREQUEST']._serialized_start=762
-  _globals['_UNPINREQUEST']._serialized_end=789
-  _globals['_UNPINRESPONSE']._serialized_start=791
-  _globals['_UNPINRESPONSE']._serialized_end=845
-  _globals['_STATUSREQUEST']._serialized_start=847
-  _globals['_STATUSREQUEST']._serialized_end=862
-  _globals['_STATUSRESPONSE']._serialized_start=865
-  _globals['_STATUSRESPONSE']._serialized_end=1194
-  _globals['_SPACE']._serialized_start=1197
-  _globals['_SPACE']._serialized_end=1347
-  _globals['_CATALOGSTATUS']._serialized_start=1349
-  _globals['_CATALOGSTATUS']._serialized_end=1461
-  _globals['_SCRUBSTATUS']._serialized_start=1463
-  _globals['_SCRUBSTATUS']._serialized_end=1572
-  _globals['_VERIFYREQUEST']._serialized_start=1574
-  _globals['_VERIFYREQUEST']._serialized_end=1602
-  _globals['_VERIFYRESPONSE']._serialized_start=1604
-  _globals['_VERIFYRESPONSE']._serialized_end=1720
-  _globals['_CORRUPTBLOB']._serialized_start=1722
-  _globals['_CORRUPTBLOB']._serialized_end=1763
-  _globals['_LISTPEERSREQUEST']._serialized_start=1765
-  _globals['_LISTPEERSREQUEST']._serialized_end=1783
-  _globals['_LISTPEERSRESPONSE']._serialized_start=1786
-  _globals['_LISTPEERSRESPONSE']._serialized_end=1929
-  _globals['_PEER']._serialized_start=1932
-  _globals['_PEER']._serialized_end=2119
-  _globals['_OPERATORSERVICE']._serialized_start=2227
-  _globals['_OPERATORSERVICE']._serialized_end=2734
+  _globals['_WARMREQUEST']._serialized_end=195
+  _globals['_WARMRESPONSE']._serialized_start=198
+  _globals['_WARMRESPONSE']._serialized_end=624
+  _globals['_WARMRESPONSE_ACCEPTED']._serialized_start=511
+  _globals['_WARMRESPONSE_ACCEPTED']._serialized_end=521
+  _globals['_WARMRESPONSE_UNPACKING']._serialized_start=523
+  _globals['_WARMRESPONSE_UNPACKING']._serialized_end=534
+  _globals['_WARMRESPONSE_WARMED']._serialized_start=536
+  _globals['_WARMRESPONSE_WARMED']._serialized_end=615
+  _globals['_LISTREQUEST']._serialized_start=626
+  _globals['_LISTREQUEST']._serialized_end=655
+  _globals['_LISTRESPONSE']._serialized_start=657
+  _globals['_LISTRESPONSE']._serialized_end=711
+  _globals['_EVICTREQUEST']._serialized_start=713
+  _globals['_EVICTREQUEST']._serialized_end=740
+  _globals['_EVICTRESPONSE']._serialized_start=742
+  _globals['_EVICTRESPONSE']._serialized_end=778
+  _globals['_PINREQUEST']._serialized_start=780
+  _globals['_PINREQUEST']._serialized_end=805
+  _globals['_PINRESPONSE']._serialized_start=807
+  _globals['_PINRESPONSE']._serialized_end=859
+  _globals['_UNPINREQUEST']._serialized_start=861
+  _globals['_UNPINREQUEST']._serialized_end=888
+  _globals['_UNPINRESPONSE']._serialized_start=890
+  _globals['_UNPINRESPONSE']._serialized_end=944
+  _globals['_STATUSREQUEST']._serialized_start=946
+  _globals['_STATUSREQUEST']._serialized_end=961
+  _globals['_STATUSRESPONSE']._serialized_start=964
+  _globals['_STATUSRESPONSE']._serialized_end=1293
+  _globals['_SPACE']._serialized_start=1296
+  _globals['_SPACE']._serialized_end=1446
+  _globals['_CATALOGSTATUS']._serialized_start=1448
+  _globals['_CATALOGSTATUS']._serialized_end=1560
+  _globals['_SCRUBSTATUS']._serialized_start=1562
+  _globals['_SCRUBSTATUS']._serialized_end=1671
+  _globals['_VERIFYREQUEST']._serialized_start=1673
+  _globals['_VERIFYREQUEST']._serialized_end=1701
+  _globals['_VERIFYRESPONSE']._serialized_start=1703
+  _globals['_VERIFYRESPONSE']._serialized_end=1819
+  _globals['_CORRUPTBLOB']._serialized_start=1821
+  _globals['_CORRUPTBLOB']._serialized_end=1862
+  _globals['_LISTPEERSREQUEST']._serialized_start=1864
+  _globals['_LISTPEERSREQUEST']._serialized_end=1882
+  _globals['_LISTPEERSRESPONSE']._serialized_start=1885
+  _globals['_LISTPEERSRESPONSE']._serialized_end=2028
+  _globals['_PEER']._serialized_start=2031
+  _globals['_PEER']._serialized_end=2218
+  _globals['_OPERATORSERVICE']._serialized_start=2326
+  _globals['_OPERATORSERVICE']._serialized_end=2833
 # @@protoc_insertion_point(module_scope)

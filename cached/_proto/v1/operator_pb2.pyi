@@ -59,10 +59,13 @@ class WarmRequest(_message.Message):
     REFS_FIELD_NUMBER: _builtins.int
     ALL_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
+    PULL_FIELD_NUMBER: _builtins.int
     all: _builtins.bool
     """All models of the catalog, instead of `refs`."""
     wait: _builtins.bool
     """Stay until all are done, with progress; otherwise end once all are accepted."""
+    pull: _builtins.bool
+    """Have the container runtime unpack the images among them, too."""
     @_builtins.property
     def refs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """As in AcquireRequest."""
@@ -73,10 +76,11 @@ class WarmRequest(_message.Message):
         refs: _abc.Iterable[_builtins.str] | None = ...,
         all: _builtins.bool = ...,
         wait: _builtins.bool = ...,
+        pull: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "refs", b"refs", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "pull", b"pull", "refs", b"refs", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -104,6 +108,21 @@ class WarmResponse(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     @_typing.final
+    class Unpacking(_message.Message):
+        """The container runtime is at work."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class Warmed(_message.Message):
         """The model is here."""
 
@@ -114,7 +133,7 @@ class WarmResponse(_message.Message):
         SIZE_BYTES_FIELD_NUMBER: _builtins.int
         FETCHED_BYTES_FIELD_NUMBER: _builtins.int
         path: _builtins.str
-        """Where it stands on the host."""
+        """Where it stands on the host; empty for an image of which nothing had to be fetched."""
         tree: _builtins.str
         """The tree's digest."""
         size_bytes: _builtins.int
@@ -141,6 +160,7 @@ class WarmResponse(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     WARMED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    UNPACKING_FIELD_NUMBER: _builtins.int
     ref: _builtins.str
     """Which model."""
     @_builtins.property
@@ -163,6 +183,10 @@ class WarmResponse(_message.Message):
     def failed(self) -> _types_pb2.ErrorDetail:
         """Given up; the other models go on."""
 
+    @_builtins.property
+    def unpacking(self) -> Global___WarmResponse.Unpacking:
+        """All bytes of an image are here; the container runtime unpacks it."""
+
     def __init__(
         self,
         *,
@@ -172,12 +196,13 @@ class WarmResponse(_message.Message):
         progress: _types_pb2.Progress | None = ...,
         warmed: Global___WarmResponse.Warmed | None = ...,
         failed: _types_pb2.ErrorDetail | None = ...,
+        unpacking: Global___WarmResponse.Unpacking | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "event", b"event", "failed", b"failed", "progress", b"progress", "resolved", b"resolved", "warmed", b"warmed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "event", b"event", "failed", b"failed", "progress", b"progress", "resolved", b"resolved", "unpacking", b"unpacking", "warmed", b"warmed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "event", b"event", "failed", b"failed", "progress", b"progress", "ref", b"ref", "resolved", b"resolved", "warmed", b"warmed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "event", b"event", "failed", b"failed", "progress", b"progress", "ref", b"ref", "resolved", b"resolved", "unpacking", b"unpacking", "warmed", b"warmed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "resolved", "progress", "warmed", "failed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "resolved", "progress", "warmed", "failed", "unpacking"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -185,16 +210,21 @@ Global___WarmResponse: _TypeAlias = WarmResponse  # noqa: Y015
 
 @_typing.final
 class ListRequest(_message.Message):
-    """Asks for all models."""
+    """Asks for all models, or for all images."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    IMAGES_FIELD_NUMBER: _builtins.int
+    images: _builtins.bool
+    """Container images instead of models."""
     def __init__(
         self,
+        *,
+        images: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -202,7 +232,7 @@ Global___ListRequest: _TypeAlias = ListRequest  # noqa: Y015
 
 @_typing.final
 class ListResponse(_message.Message):
-    """All models, by ref."""
+    """All of them, by ref."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

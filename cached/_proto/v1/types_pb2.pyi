@@ -160,6 +160,7 @@ class Artifact(_message.Message):
     LAST_USE_TIME_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
     IN_CATALOG_FIELD_NUMBER: _builtins.int
+    IN_RUNTIME_FIELD_NUMBER: _builtins.int
     ref: _builtins.str
     """`name`, `name@revision` or a source URI."""
     source: _builtins.str
@@ -182,6 +183,8 @@ class Artifact(_message.Message):
     """Why the last fetch failed, when it did."""
     in_catalog: _builtins.bool
     """Whether the catalog declares it."""
+    in_runtime: _builtins.bool
+    """Of an image: whether the container runtime had it, unpacked, when last asked."""
     @_builtins.property
     def progress(self) -> Global___Progress:
         """While fetching."""
@@ -206,10 +209,11 @@ class Artifact(_message.Message):
         last_use_time: _timestamp_pb2.Timestamp | None = ...,
         last_error: _builtins.str = ...,
         in_catalog: _builtins.bool = ...,
+        in_runtime: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_use_time", b"last_use_time", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_count", b"file_count", "in_catalog", b"in_catalog", "last_error", b"last_error", "last_use_time", b"last_use_time", "lease_count", b"lease_count", "path", b"path", "pinned", b"pinned", "progress", b"progress", "ref", b"ref", "size_bytes", b"size_bytes", "source", b"source", "state", b"state", "tree", b"tree"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_count", b"file_count", "in_catalog", b"in_catalog", "in_runtime", b"in_runtime", "last_error", b"last_error", "last_use_time", b"last_use_time", "lease_count", b"lease_count", "path", b"path", "pinned", b"pinned", "progress", b"progress", "ref", b"ref", "size_bytes", b"size_bytes", "source", b"source", "state", b"state", "tree", b"tree"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,6 +28,7 @@ STATUS: Final[Mapping[type[e.CachedError], StatusCode]] = {
     e.Denied: StatusCode.PERMISSION_DENIED,
     e.SourceUnavailable: StatusCode.UNAVAILABLE,
     e.SourceChanged: StatusCode.UNAVAILABLE,
+    e.RuntimeUnavailable: StatusCode.UNAVAILABLE,
     e.Draining: StatusCode.UNAVAILABLE,
     e.Corrupt: StatusCode.DATA_LOSS,
     e.DiskFault: StatusCode.INTERNAL,

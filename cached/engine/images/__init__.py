@@ -1,0 +1,1 @@
+"""Container images: tags, who may read, blobs on their way, images made complete."""

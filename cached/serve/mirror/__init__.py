@@ -1,0 +1,1 @@
+"""The mirror: a read-only registry for the runtime of this node."""

@@ -1,0 +1,1 @@
+"""`oci://`: registries of container images."""
