@@ -141,6 +141,11 @@ class ImageRef:
         return f"{SCHEME}://{self.name}{query}"
 
 
+def is_image(ref: str) -> bool:
+    """Whether `ref` asks for an image, and not for a model."""
+    return ref.startswith(f"{SCHEME}://")
+
+
 def check_tag(tag: str) -> bool:
     """Whether a registry would accept `tag`."""
     return bool(_TAG.match(tag))

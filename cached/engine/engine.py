@@ -15,6 +15,7 @@ from cached import __version__
 from cached.core.clock import Clock
 from cached.core.digest import Digest
 from cached.core.errors import Busy, CachedError, DiskFault, Draining, InUse, InvalidRequest, NotFound
+from cached.core.image import is_image
 from cached.core.ref import Ref
 from cached.core.source import Selection, Source
 from cached.engine.catalog import LiveCatalog, Target
@@ -185,7 +186,7 @@ class Engine:
         await self._store.unlease(lease_id)
 
     async def warm(
-        self, refs: Sequence[str], *, everything: bool, wait: bool
+        self, refs: Sequence[str], *, everything: bool, wait: bool, pull: bool = False
     ) -> AsyncGenerator[tuple[str, WarmEvent], None]:
         """Start a job for each ref, and with `wait` tell of each until all have ended.
 
@@ -211,9 +212,9 @@ class Engine:
             if watched:
                 await self._warm.wait_for_news()
 
-    async def list(self) -> list[ArtifactView]:
-        """All that the catalog declares and all that lies here, by ref."""
-        return self._show.everything()
+    async def list(self, *, images: bool = False) -> list[ArtifactView]:
+        """All models that the catalog declares and that lie here, or all images, by ref."""
+        return [view for view in self._show.everything() if is_image(view.ref) == images]
 
     async def describe(self, ref: str) -> DescribeView:
         """All about one artifact."""

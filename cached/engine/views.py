@@ -63,22 +63,33 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Warmed:
-    """The tree is here; `fetched` counts the bytes that this job received."""
+class Unpacking:
+    """All bytes of an image are here; the container runtime unpacks it."""
 
-    path: Path
+
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """The tree is here; `fetched` counts the bytes that this job received.
+
+    path: None for an image of which nothing had to be fetched.
+    """
+
+    path: Path | None
     tree: Digest
     size: int
     fetched: int
 
 
 AcquireEvent = Resolved | Progress | Ready
-WarmEvent = Accepted | Resolved | Progress | Warmed | CachedError
+WarmEvent = Accepted | Resolved | Progress | Unpacking | Warmed | CachedError
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactView:
-    """One model as this node knows it. Times are Unix time; None where there is none."""
+    """One model or image as this node knows it. Times are Unix time; None where there is none.
+
+    in_runtime: of an image, whether the container runtime had it, unpacked, when last asked.
+    """
 
     ref: str
     source: str
@@ -93,6 +104,7 @@ class ArtifactView:
     last_use: float | None = None
     last_error: str = ""
     in_catalog: bool = False
+    in_runtime: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ def test_fields_are_exact_and_complete() -> None:
         "last_use_time": "2027-01-15T08:00:00.500Z",
         "last_error": "",
         "in_catalog": False,
+        "in_runtime": False,
     }
 
 

@@ -32,6 +32,7 @@ from cached.engine.views import (
     State,
     StatusView,
     SwarmView,
+    Unpacking,
     VerifyEvent,
     Warmed,
     WarmEvent,
@@ -41,6 +42,7 @@ from cached.swarm.messages import Survey
 MIB = 1 << 20
 BLOB = Digest.sha256(b"weights")
 SAMPLE = "config.json"
+IMAGE = "oci://registry.example/app:1"
 
 RESOLVED = Resolved("minilm", Digest.sha256(b"tree of minilm"), 90 * MIB, 3, 10 * MIB, stale=True)
 HALFWAY = Progress(
@@ -193,7 +195,7 @@ class FakeEngine:
         )
 
     async def warm(
-        self, refs: Sequence[str], *, everything: bool, wait: bool
+        self, refs: Sequence[str], *, everything: bool, wait: bool, pull: bool
     ) -> AsyncGenerator[tuple[str, WarmEvent], None]:
         names = list(refs) or ["minilm", "llama"]
         for ref in names:
@@ -202,11 +204,16 @@ class FakeEngine:
             return
         yield names[0], RESOLVED
         yield names[0], HALFWAY
-        yield names[0], Warmed(Path("/trees/a"), Digest.sha256(b"a"), 90 * MIB, 80 * MIB)
+        if pull:
+            yield names[0], Unpacking()
+        path = None if pull else Path("/trees/a")
+        yield names[0], Warmed(path, Digest.sha256(b"a"), 90 * MIB, 80 * MIB)
         for ref in names[1:]:
             yield ref, NotFound(f"{ref} is not in the catalog", hint="cachectl ls shows what is")
 
-    async def list(self) -> list[ArtifactView]:
+    async def list(self, *, images: bool = False) -> list[ArtifactView]:
+        if images:
+            return [ArtifactView(IMAGE, "registry.example/app", State.WARM, in_runtime=True)]
         return [ArtifactView("zephyr", "", State.COLD), self.artifact("minilm")]
 
     async def evict(self, ref: str) -> int:

@@ -15,7 +15,7 @@ from cached._proto.v1 import types_pb2 as types
 from cached.engine.views import SwarmView
 from cached.serve.api.server import CACHE, OPERATOR
 from tests.serve.conftest import Api
-from tests.serve.fake_engine import HALFWAY, MIB, RESOLVED, SAMPLE
+from tests.serve.fake_engine import HALFWAY, IMAGE, MIB, RESOLVED, SAMPLE
 
 pytestmark = pytest.mark.usefixtures("api")
 
@@ -170,6 +170,18 @@ async def test_warm_tells_each_event_of_each_model(api: Api) -> None:
     ]
     assert (events[4].warmed.path, events[4].warmed.fetched_bytes) == ("/trees/a", 80 * MIB)
     assert (events[5].failed.reason, events[5].failed.hint) == ("NotFound", "cachectl ls shows what is")
+
+
+async def test_warm_of_an_image_that_the_runtime_unpacks(api: Api) -> None:
+    request = operator.WarmRequest(refs=[IMAGE], wait=True, pull=True)
+    *_, unpacking, warmed = [event async for event in api.operator.Warm(request)]
+    assert (unpacking.ref, unpacking.WhichOneof("event")) == (IMAGE, "unpacking")
+    assert (warmed.warmed.path, warmed.warmed.size_bytes) == ("", 90 * MIB)
+
+
+async def test_images_are_listed_when_asked_for(api: Api) -> None:
+    (image,) = (await api.operator.List(operator.ListRequest(images=True))).artifacts
+    assert (image.ref, image.in_runtime) == (IMAGE, True)
 
 
 async def test_list_is_sorted_and_leaves_unknown_fields_unset(api: Api) -> None:

@@ -150,6 +150,7 @@ def test_a_message_that_is_no_utf8_is_told_all_the_same() -> None:
         (operator.WarmRequest(), "no ref"),
         (operator.WarmRequest(refs=["m"], all=True), "both"),
         (operator.WarmRequest(refs=["m"] * 10_001), "10001 refs"),
+        (operator.WarmRequest(refs=["m"], pull=True), "no image"),
     ],
     ids=str,
 )

@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from cached._proto.v1.cache_pb2 import AcquireRequest, ReleaseRequest, RenewRequest
 from cached._proto.v1.operator_pb2 import WarmRequest
 from cached.core.errors import InvalidRequest
+from cached.core.image import is_image
 
 MAX_HOLDER_BYTES: Final = 256
 MAX_REFS: Final = 10_000
@@ -46,7 +47,7 @@ def checked_lease_id(request: RenewRequest | ReleaseRequest) -> str:
 
 
 def checked_refs(request: WarmRequest) -> list[str]:
-    """Raises InvalidRequest unless it names either some refs or all."""
+    """Raises InvalidRequest unless it names either some refs or all, and an image if any is to be pulled."""
     if bool(request.refs) == request.all:
         raise InvalidRequest(
             "both refs and all are given" if request.all else "no ref is given",
@@ -55,5 +56,10 @@ def checked_refs(request: WarmRequest) -> list[str]:
     if len(request.refs) > MAX_REFS:
         raise InvalidRequest(
             f"{len(request.refs)} refs in one call", hint=f"send at most {MAX_REFS} at a time"
+        )
+    if request.pull and not request.all and not any(is_image(ref) for ref in request.refs):
+        raise InvalidRequest(
+            "pull is asked for, but no image is among the refs",
+            hint="the container runtime unpacks images only: name one as oci://host/name:tag",
         )
     return list(request.refs)

@@ -110,6 +110,7 @@ def artifact(view: views.ArtifactView, *, show_source: bool) -> types.Artifact:
         last_use_time=timestamp(view.last_use),
         last_error=view.last_error,
         in_catalog=view.in_catalog,
+        in_runtime=view.in_runtime,
     )
 
 
@@ -162,9 +163,14 @@ def warm_response(ref: str, event: views.WarmEvent) -> operator.WarmResponse:
             return operator.WarmResponse(ref=ref, resolved=resolved(event))
         case Progress():
             return operator.WarmResponse(ref=ref, progress=progress(event))
+        case views.Unpacking():
+            return operator.WarmResponse(ref=ref, unpacking=operator.WarmResponse.Unpacking())
         case views.Warmed():
             warmed = operator.WarmResponse.Warmed(
-                path=str(event.path), tree=event.tree, size_bytes=event.size, fetched_bytes=event.fetched
+                path=str(event.path) if event.path else "",
+                tree=event.tree,
+                size_bytes=event.size,
+                fetched_bytes=event.fetched,
             )
             return operator.WarmResponse(ref=ref, warmed=warmed)
         case CachedError():

@@ -51,13 +51,13 @@ class OperatorFace:
 
     async def Warm(self, request: operator.WarmRequest, context: Context) -> None:
         refs = checked_refs(request)
-        work = self._engine.warm(refs, everything=request.all, wait=request.wait)
+        work = self._engine.warm(refs, everything=request.all, wait=request.wait, pull=request.pull)
         async with aclosing(work) as events:
             async for ref, event in events:
                 await context.write(convert.warm_response(ref, event))
 
     async def List(self, request: operator.ListRequest, context: Context) -> operator.ListResponse:
-        found = sorted(await self._engine.list(), key=lambda view: view.ref)
+        found = sorted(await self._engine.list(images=request.images), key=lambda view: view.ref)
         return operator.ListResponse(artifacts=[convert.artifact(view, show_source=True) for view in found])
 
     async def Evict(self, request: operator.EvictRequest, context: Context) -> operator.EvictResponse:

@@ -35,12 +35,15 @@ class Engine(Protocol):
     async def describe(self, ref: str) -> DescribeView: ...
 
     def warm(
-        self, refs: Sequence[str], *, everything: bool, wait: bool
+        self, refs: Sequence[str], *, everything: bool, wait: bool, pull: bool
     ) -> AsyncGenerator[tuple[str, WarmEvent], None]:
-        """Events of several refs, mixed; one ref's error is an event."""
+        """Events of several refs, mixed; one ref's error is an event. With `pull` the container runtime
+        unpacks the images among them."""
         ...
 
-    async def list(self) -> Sequence[ArtifactView]: ...
+    async def list(self, *, images: bool = False) -> Sequence[ArtifactView]:
+        """All models, or all images, in any order."""
+        ...
 
     async def evict(self, ref: str) -> int:
         """Bytes given back to the disk."""
