@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cached.core.clock import Clock
 from cached.core.digest import Digest
 from cached.core.errors import CachedError, Corrupt, SourceChanged
-from cached.core.source import Source, SourceFile
+from cached.core.source import Readable, SourceFile
 from cached.core.tree import Tree
 from cached.engine.meter import Meter
 from cached.engine.resolve import Resolution
@@ -52,22 +52,32 @@ class Fetcher:
     def meter(self, tree: Tree) -> Meter:
         return Meter(self._clock, sum(tree.blobs.values()), self._store.present_bytes(tree))
 
-    async def fetch(self, resolution: Resolution, source: Source, meter: Meter) -> None:
+    async def fetch(self, resolution: Resolution, source: Readable, meter: Meter) -> None:
         """Bring `resolution.tree` onto the disk, verified, and publish it.
 
         Cancelled or failed, it leaves nothing visible; verified chunks stay for the next try.
         """
+        await self._noted("model is warm", resolution, meter, self._fill(resolution, source, meter))
+
+    async def bring(self, resolution: Resolution, source: Readable, meter: Meter) -> None:
+        """As `fetch`, but the blobs are left without a tree; they come in reading order, for who follows them."""
+        filling = self._fill(resolution, source, meter, loose=True)
+        await self._noted("blob is here", resolution, meter, filling)
+
+    async def _noted(
+        self, message: str, resolution: Resolution, meter: Meter, filling: Coroutine[Any, Any, None]
+    ) -> None:
         tree = resolution.tree
         began = time.monotonic()
         outcome = "cancelled"
         self._metrics.flights.inc()
         try:
-            await self._fill(resolution, source, meter)
+            await filling
             outcome = "ok"
             took = time.monotonic() - began
             self._metrics.flight_seconds.observe(took)
             log.info(
-                "model is warm",
+                message,
                 extra={
                     "ref": resolution.target.key,
                     "tree": tree.digest,
@@ -93,13 +103,16 @@ class Fetcher:
             self._metrics.flights.dec()
             self._metrics.flights_ended.labels(outcome=outcome).inc()
 
-    async def _fill(self, resolution: Resolution, source: Source, meter: Meter) -> None:
+    async def _fill(
+        self, resolution: Resolution, source: Readable, meter: Meter, *, loose: bool = False
+    ) -> None:
         reservation = await self._store.reserve(resolution.tree)
         try:
             if self._swarms is not None and self._swarms.others and resolution.target.share:
-                await self._together(self._swarms, reservation, resolution, source, meter)
+                await self._together(self._swarms, reservation, resolution, source, meter, in_order=loose)
             await self._by_itself(reservation, resolution, source, meter)
-            await self._store.publish(reservation)
+            if not loose:
+                await self._store.publish(reservation)
         finally:
             await self._store.release(reservation)
             if self._swarms is not None:
@@ -110,8 +123,10 @@ class Fetcher:
         swarms: Swarms,
         reservation: Reservation,
         resolution: Resolution,
-        source: Source,
+        source: Readable,
         meter: Meter,
+        *,
+        in_order: bool,
     ) -> None:
         """Fetch all that is missing in a swarm; nothing of it when the source can only be read in order."""
         async with AsyncExitStack() as held:
@@ -121,12 +136,12 @@ class Fetcher:
                 return
             limits = self._limits.get(source.scheme, SourceLimits())
             try:
-                await swarms.fill(reservation, resolution, source, limits, meter)
+                await swarms.fill(reservation, resolution, source, limits, meter, in_order=in_order)
             except NoRanges:
                 log.info("no swarm for a source without ranges", extra={"ref": resolution.target.key})
 
     async def _by_itself(
-        self, reservation: Reservation, resolution: Resolution, source: Source, meter: Meter
+        self, reservation: Reservation, resolution: Resolution, source: Readable, meter: Meter
     ) -> None:
         at_once = asyncio.Semaphore(_BLOBS_AT_ONCE)
         missing = sorted(self._store.missing(resolution.tree).items(), key=lambda item: -item[1])
@@ -139,7 +154,7 @@ class Fetcher:
         except* CachedError as group_of_errors:
             raise _first(group_of_errors) from None
 
-    async def _blob(self, reservation: Reservation, file: SourceFile, source: Source, meter: Meter) -> None:
+    async def _blob(self, reservation: Reservation, file: SourceFile, source: Readable, meter: Meter) -> None:
         """Fetch one blob; another tree's flight that is at the same blob is waited for, then shared."""
         async with self._busy.hold(file.blob):
             for last in (False, True):
@@ -153,7 +168,7 @@ class Fetcher:
                         raise
 
     async def _attempt(
-        self, reservation: Reservation, file: SourceFile, source: Source, meter: Meter
+        self, reservation: Reservation, file: SourceFile, source: Readable, meter: Meter
     ) -> None:
         stage = await self._store.stage(reservation, file.blob, file.size, file.crc)
         await self._transfer.fetch(

@@ -19,6 +19,11 @@ class Flight(Generic[F]):
         self._task = task
         self._waiters = 0
         self._abandoned = False
+        self._leaving: asyncio.TimerHandle | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self._task.done()
 
     async def wait(self, seconds: float) -> bool:
         """Wait at most `seconds` for the end; True when it has ended. A waiter's cancel stays its own."""
@@ -33,7 +38,9 @@ class Flight(Generic[F]):
 class Flights(Generic[K, F]):
     """Flights by key. The last waiter to leave cancels the work; nobody else's leaving touches it."""
 
-    def __init__(self) -> None:
+    def __init__(self, linger: float = 0.0) -> None:
+        """linger: seconds that work goes on after its last waiter left, for one who comes again."""
+        self._linger = linger
         self._flights: dict[K, Flight[F]] = {}
 
     def __len__(self) -> int:
@@ -51,7 +58,7 @@ class Flights(Generic[K, F]):
         """Join the flight under `key`, or start it with `work(about())`.
 
         Work that was abandoned and still cleans up is waited for, then started anew. Leaving as the last
-        one cancels the work and waits until it has cleaned up.
+        one cancels the work and waits until it has cleaned up, or with a `linger` waits for nothing.
         """
         while (flight := self._flights.get(key)) is not None and flight._abandoned:
             await flight.wait(3600)
@@ -60,22 +67,35 @@ class Flights(Generic[K, F]):
             task = asyncio.ensure_future(self._run(key, work(shown)))
             flight = self._flights[key] = Flight(shown, task)
         flight._waiters += 1
+        if flight._leaving is not None:
+            flight._leaving.cancel()
+            flight._leaving = None
         try:
             yield flight
         finally:
             flight._waiters -= 1
             if flight._waiters == 0 and not flight._task.done():
-                flight._abandoned = True
-                flight._task.cancel()
-                await asyncio.wait({flight._task})
+                if self._linger:
+                    loop = asyncio.get_running_loop()
+                    flight._leaving = loop.call_later(self._linger, self._abandon, flight)
+                else:
+                    self._abandon(flight)
+                    await asyncio.wait({flight._task})
             if flight._task.done() and not flight._task.cancelled():
                 flight._task.exception()
+
+    def _abandon(self, flight: Flight[F]) -> None:
+        flight._abandoned = True
+        flight._task.cancel()
 
     async def _run(self, key: K, work: Awaitable[None]) -> None:
         try:
             await work
         finally:
-            del self._flights[key]
+            flight = self._flights.pop(key)
+            if flight._leaving is not None:  # nobody is left to ask how it ended
+                flight._leaving.cancel()
+                flight._task.add_done_callback(_noted)
 
     async def settle(self, seconds: float) -> None:
         """Wait until the flights of this moment have ended, at most `seconds`."""
@@ -86,7 +106,11 @@ class Flights(Generic[K, F]):
         """Cancel all work and wait until it has cleaned up."""
         flights = list(self._flights.values())
         for flight in flights:
-            flight._abandoned = True
-            flight._task.cancel()
+            self._abandon(flight)
         if flights:
             await asyncio.wait({flight._task for flight in flights})
+
+
+def _noted(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()

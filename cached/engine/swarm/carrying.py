@@ -11,7 +11,7 @@ from cached.core.chunkmap import ChunkMap, Place
 from cached.core.chunks import chunk_count, chunk_size_for
 from cached.core.digest import Digest
 from cached.core.errors import CachedError, Corrupt, DiskFault, NoSpace, SourceChanged, SourceUnavailable
-from cached.core.source import Source
+from cached.core.source import Readable
 from cached.engine.meter import Meter
 from cached.engine.resolve import Resolution
 from cached.kit.locks import KeyedLocks
@@ -65,7 +65,7 @@ class Carrying:
         transfer: Transfer,
         reservation: Reservation,
         resolution: Resolution,
-        source: Source,
+        source: Readable,
         limits: SourceLimits,
         meter: Meter,
         give_up_after: float,

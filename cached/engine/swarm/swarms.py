@@ -14,7 +14,7 @@ from cached.core.chunkmap import ChunkMap
 from cached.core.digest import Digest
 from cached.core.errors import CachedError
 from cached.core.peer import Member
-from cached.core.source import Source
+from cached.core.source import Readable
 from cached.core.tree import Tree
 from cached.engine.meter import Meter
 from cached.engine.resolve import Resolution
@@ -131,9 +131,11 @@ class Swarms:
         self,
         reservation: Reservation,
         resolution: Resolution,
-        source: Source,
+        source: Readable,
         limits: SourceLimits,
         meter: Meter,
+        *,
+        in_order: bool = False,
     ) -> None:
         """Bring the blobs of `reservation` that are missing into the store, together with other members.
 

@@ -1,0 +1,260 @@
+"""Blobs of images on their way to this node."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from cached.core.chunks import chunk_size_for
+from cached.core.clock import Clock
+from cached.core.digest import Digest
+from cached.core.errors import Busy, CachedError, Corrupt, Denied, Unauthenticated
+from cached.core.image import SCHEME, Repository
+from cached.core.registry import NODE, Found, Reader, Registry, blob_path, file_of
+from cached.core.runtime import ContentStore
+from cached.core.source import RangeRequest, Selection, SourceFile
+from cached.core.tree import Tree, TreeFile
+from cached.engine.catalog import Target
+from cached.engine.fetch import Fetcher
+from cached.engine.images.views import Piece
+from cached.engine.meter import Meter
+from cached.engine.resolve import Resolution
+from cached.kit.flights import Flight, Flights
+from cached.kit.pool import Pool
+from cached.store.store import Store
+
+_READERS: Final = 4
+_MOST_READERS: Final = 8
+_LINGER: Final = 10.0  # seconds: runtimes drop a connection to read the rest over another
+_LOOK: Final = 5.0  # seconds between two looks where no news is heard
+
+
+class Arrival(Meter):
+    """A blob's flight as its readers see it.
+
+    readers: on whose behalf its registry may be asked, a few, whoever came last at the end.
+    """
+
+    def __init__(self, clock: Clock, size: int, found: int) -> None:
+        super().__init__(clock, size, found)
+        self.readers: OrderedDict[Reader, None] = OrderedDict()
+        self.news = asyncio.Event()
+
+    def came(self, reader: Reader) -> None:
+        """Somebody who may read the blob waits for it."""
+        self.readers[reader] = None
+        self.readers.move_to_end(reader)
+        if len(self.readers) > _MOST_READERS:
+            self.readers.popitem(last=False)
+
+    def count(self, received: int) -> None:
+        super().count(received)
+        self.tell()
+
+    def count_peer(self, received: int) -> None:
+        super().count_peer(received)
+        self.tell()
+
+    def tell(self) -> None:
+        """Wake all who wait for bytes."""
+        self.news.set()
+        self.news = asyncio.Event()
+
+
+class BlobFlights:
+    """One flight per blob, whichever image and puller it is for. Belongs to one event loop.
+
+    A blob that the runtime's own store has needs no flight.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        fetcher: Fetcher,
+        registry: Registry,
+        content: ContentStore | None,
+        clock: Clock,
+        *,
+        grace: float,
+        share: bool,
+    ) -> None:
+        """grace: seconds for which a blob that came stays for others. share: with other nodes."""
+        self._store = store
+        self._fetcher = fetcher
+        self._registry = registry
+        self._content = content
+        self._clock = clock
+        self._grace = grace
+        self._share = share
+        self._flights: Flights[Digest, Arrival] = Flights(_LINGER)
+        self._pool = Pool("images", _READERS)
+
+    @property
+    def count(self) -> int:
+        """Flights under way."""
+        return len(self._flights)
+
+    def is_here(self, blob: Digest) -> bool:
+        """Whether the blob is complete in the store or in the runtime's own."""
+        return self._store.has_blob(blob) or (
+            self._content is not None and self._content.size(blob) is not None
+        )
+
+    @asynccontextmanager
+    async def read(
+        self, repository: Repository, found: Found, reader: Reader = NODE, *, keep_in_store: bool = False
+    ) -> AsyncIterator[Reading]:
+        """Have the blob come, if it is not here, for as long as the block runs, and read it meanwhile.
+
+        With `keep_in_store`, a blob of the runtime's store comes, too.
+        """
+        blob = found.digest
+        self._store.keep(blob, self._grace)
+        if self._store.has_blob(blob) or (self.is_here(blob) and not keep_in_store):
+            yield Reading(self, found, None)
+            return
+        file = file_of(repository, found)
+        tree = tree_of(blob, found.size)
+        target = Target(key=file.uri, uri=file.uri, selection=Selection(), share=self._share)
+        resolution = Resolution(target, tree, {blob: file})
+
+        def about() -> Arrival:
+            return Arrival(self._clock, found.size, self._store.present_bytes(tree))
+
+        async def work(arrival: Arrival) -> None:
+            source = _Source(self._registry, repository, arrival)
+            try:
+                await self._fetcher.bring(resolution, source, arrival)
+                self._store.keep(blob, self._grace)
+            finally:
+                arrival.tell()
+
+        async with self._flights.join(blob, about, work) as flight:
+            flight.about.came(reader)
+            yield Reading(self, found, flight)
+
+    async def bring(
+        self, repository: Repository, found: Found, on_flight: Callable[[Arrival], None] = lambda _: None
+    ) -> None:
+        """Return when the blob is complete here. Raises what ends its fetch."""
+        keep = bool(found.media_type)
+        async with self.read(repository, found, keep_in_store=keep) as reading:
+            if reading.flight is not None:
+                on_flight(reading.flight.about)
+                await reading.landed()
+
+    async def bytes_of(self, repository: Repository, found: Found, reader: Reader, limit: int) -> bytes:
+        """A whole small blob, fetched if it is not here. Raises Corrupt when it is larger than `limit`."""
+        if found.size > limit:
+            raise Corrupt(f"{repository}@{found.digest} has {found.size} bytes; at most {limit} are taken")
+        async with self.read(repository, found, reader, keep_in_store=True) as reading:
+            await reading.landed()
+            return await self._store.read_blob(found.digest, limit)
+
+    def open(self, blob: Digest, size: int, offset: int, most: int) -> Piece | None:
+        """Bytes from `offset` on, if they are here and verified. Blocks; for any thread. Raises DiskFault."""
+        length = min(most, size - offset)
+        fd = self._store.open_verified(blob, offset, length)
+        if fd is None:
+            chunk = chunk_size_for(size)
+            length = min(length, chunk - offset % chunk)
+            fd = self._store.open_verified(blob, offset, length)
+        if fd is None and self._content is not None and self._content.size(blob) == size:
+            length = min(most, size - offset)
+            fd = self._content.open(blob)
+        return None if fd is None else Piece(fd, offset, length)
+
+    async def opened(self, blob: Digest, size: int, offset: int, most: int) -> Piece | None:
+        """As `open`; cancelled, it leaves nothing open."""
+        opening = asyncio.ensure_future(self._pool.run(self.open, blob, size, offset, most))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_unwanted)
+            raise
+
+    def keep(self, blob: Digest) -> None:
+        """A blob is being read: it stays for a while from now."""
+        self._store.keep(blob, self._grace)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until all flights of this moment have ended, at most `seconds`."""
+        await self._flights.settle(seconds)
+
+    async def cut(self) -> None:
+        """End all flights at once; their verified chunks stay."""
+        await self._flights.cancel_all()
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class Reading:
+    """Implements `cached.engine.images.views.BlobReader`; `flight` is None when the blob was here already."""
+
+    def __init__(self, flights: BlobFlights, found: Found, flight: Flight[Arrival] | None) -> None:
+        self._flights = flights
+        self._found = found
+        self.flight = flight
+
+    async def piece(self, offset: int, most: int) -> Piece:
+        """See BlobReader.piece."""
+        blob, size = self._found.digest, self._found.size
+        self._flights.keep(blob)
+        while True:
+            ended = self.flight is None or self.flight.ended
+            news = self.flight.about.news if self.flight else None
+            piece = await self._flights.opened(blob, size, offset, most)
+            if piece is not None:
+                return piece
+            if ended or news is None:
+                self._raise_outcome()
+                raise Busy(f"blob {blob} has left this node while it was read", hint="ask for it again")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await news.wait()
+
+    async def landed(self) -> None:
+        """Return when the blob is complete. Raises what ended its fetch."""
+        while self.flight is not None and not await self.flight.wait(_LOOK):
+            pass
+        self._raise_outcome()
+
+    def _raise_outcome(self) -> None:
+        if self.flight is not None and (error := self.flight.outcome()) is not None:
+            raise error
+
+
+class _Source:
+    """Reads one blob on behalf of whoever waits for it; implements `cached.core.source.Readable`."""
+
+    def __init__(self, registry: Registry, repository: Repository, arrival: Arrival) -> None:
+        self.scheme: Final = SCHEME
+        self._registry = registry
+        self._repository = repository
+        self._arrival = arrival
+
+    async def open(self, file: SourceFile) -> RangeRequest:
+        """Ask for whoever came last first: what he shows was proved last."""
+        refused: CachedError | None = None
+        for reader in reversed(self._arrival.readers):
+            try:
+                return await self._registry.open_blob(self._repository, file, reader)
+            except (Unauthenticated, Denied) as error:
+                refused = refused or error
+        assert refused is not None
+        raise refused
+
+
+def tree_of(blob: Digest, size: int) -> Tree:
+    """The tree of one blob: what nodes call it when they share it."""
+    return Tree.of([TreeFile(blob_path(blob), size, blob)])
+
+
+def _close_unwanted(opening: asyncio.Future[Piece | None]) -> None:
+    if not opening.cancelled() and opening.exception() is None and (piece := opening.result()) is not None:
+        os.close(piece.fd)
