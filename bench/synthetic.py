@@ -10,7 +10,7 @@ from pathlib import Path
 from cached.core.chunks import chunk_count, chunk_size_for
 from cached.core.digest import Digest
 from cached.core.tree import Tree, TreeFile
-from cached.store import blobs, tables
+from cached.store import blobs, schema, tables
 from cached.store.layout import Layout
 from cached.store.records import BlobRecord, RefRecord
 from cached.store.state import pack
@@ -28,7 +28,7 @@ def grow(root: Path, first: int, count: int) -> None:
     """
     layout = Layout(root)
     blobs.prepare(layout)
-    connection = tables.connect(layout.index)
+    connection = schema.connect(layout.index)
     try:
         for begin in range(first, count, _AT_ONCE):
             _add(layout, connection, range(begin, min(begin + _AT_ONCE, count)))

@@ -114,6 +114,9 @@ class Filling:
         parts, state = self._parts, self._parts.state
         path = parts.layout.tree(tree.digest)
         if tree.digest in state.ledger.trees:
+            now = parts.clock.now()
+            use = state.touch(tree.digest, now)
+            parts.index.later(("tree", tree.digest), tables.touch(tree.digest, use, now))
             return path
         if missing := state.missing(tree):
             raise Busy(

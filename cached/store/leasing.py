@@ -1,4 +1,4 @@
-"""Leases: granted and renewed in memory, written down a few milliseconds later."""
+"""Leases and uses: granted, renewed and counted in memory, written down a few milliseconds later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TICK: Final = 1.0
 
 
 class Leasing:
-    """Puts leases in force and ends them, without waiting for anything."""
+    """Puts leases in force and ends them, and orders trees by their use, without waiting for anything."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -53,6 +53,13 @@ class Leasing:
         if tree in state.ledger.trees:
             use = state.touch(tree, now)
             self._parts.index.later(("tree", tree), tables.touch(tree, use, now))
+
+    def demote(self, tree: Digest) -> None:
+        """As Store.demote."""
+        state = self._parts.state
+        if tree in state.ledger.trees:
+            number, last_use = state.demote(tree), state.known[tree].last_use
+            self._parts.index.later(("tree", tree), tables.touch(tree, number, last_use))
 
     def expire(self) -> None:
         """End the leases whose time is over."""

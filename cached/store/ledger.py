@@ -31,7 +31,10 @@ class Kind(Enum):
 
 
 class Entry:
-    """One blob's account. uses: published trees that it is in. holds: those that are held, and flights."""
+    """One blob's account. uses: published trees that it is in.
+
+    holds: those of them that are held, and flights, and one more while it is kept.
+    """
 
     __slots__ = ("holds", "kind", "size", "uses")
 
@@ -43,7 +46,7 @@ class Entry:
 
 
 class Share:
-    """One published tree's account. use: the number of its last use, higher is later."""
+    """One published tree's account. use: a number of its own; the lowest goes first."""
 
     __slots__ = ("blobs", "held", "use")
 
@@ -58,8 +61,8 @@ class Ledger:
 
     capacity: what used and reserved together may reach. used: complete and quarantined blobs. reserved:
     partial blobs, in full. dormant: the part of reserved that no flight works on. held: complete blobs
-    that may not go. loose: what neither a tree nor a flight uses, oldest first. idle: trees that nothing
-    holds, least recently used first.
+    that may not go. loose: what neither a tree nor a flight uses nor anybody keeps, oldest first. idle: trees
+    that nothing holds, the first to go first. kept: until when on a monotonic clock a blob is kept.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -73,6 +76,7 @@ class Ledger:
         self.trees: dict[Digest, Share] = {}
         self.loose: OrderedDict[str, None] = OrderedDict()
         self.idle = UseOrder()
+        self.kept: dict[str, float] = {}
 
     @property
     def free(self) -> int:
@@ -116,8 +120,10 @@ class Ledger:
         for name in names:
             self._hold(name, -1)
             entry = self.entries[name]
-            if entry.kind is Kind.PARTIAL and not entry.holds and name not in staged:
-                self.drop(name)
+            if entry.kind is Kind.PARTIAL and entry.holds == (name in self.kept):  # no flight is left
+                self.let_go(name)
+                if name not in staged:
+                    self.drop(name)
 
     def complete(self, name: Digest) -> None:
         """A promised blob was committed."""
@@ -128,6 +134,7 @@ class Ledger:
 
     def lose(self, name: Digest) -> None:
         """A complete blob that no tree uses is gone from its place; for flights it must come again."""
+        self.let_go(name)
         entry = self.entries[name]
         if not entry.holds:
             self.drop(name)
@@ -137,6 +144,23 @@ class Ledger:
         again = self.entries[name] = Entry(entry.size, Kind.PARTIAL)
         again.holds = entry.holds
         self._count(again, +1)
+
+    def keep(self, name: Digest, until: float) -> None:
+        """Hold a blob that is complete or in flight until then at least; it is the last of the loose after.
+
+        Ends too when the last flight ends without it, and when it is lost. None here: nothing happens.
+        """
+        entry = self.entries.get(name)
+        if entry is None or (entry.kind is Kind.PARTIAL and not entry.holds):
+            return
+        if name not in self.kept:
+            self._hold(name, +1)
+        self.kept[name] = max(until, self.kept.get(name, until))
+
+    def let_go(self, name: str) -> None:
+        """A blob is kept no longer; one that is not is left as it is."""
+        if self.kept.pop(name, None) is not None:
+            self._hold(name, -1)
 
     def publish(self, tree: Digest, blobs: Iterable[Digest], use: int, *, held: bool) -> None:
         """All blobs of `tree` are here and a path shows them."""
@@ -186,7 +210,7 @@ class Ledger:
                     self.held -= entry.size
 
     def touch(self, tree: Digest, use: int) -> None:
-        """A published tree is used now; `use` is higher than any before."""
+        """A published tree is used or demoted now; `use` is a number that no other has."""
         share = self.trees[tree]
         if not share.held:
             self.idle.remove(share.use)

@@ -97,7 +97,7 @@ class Losses:
             hit, refs = state.trees_with(blob), state.refs_with(blob)
             for tree in hit:
                 state.unpublish(tree)
-            state.ledger.lose(blob)
+            state.lose(blob)
             await finish(self._put_away(hit, blob, reason, why))
         return refs
 

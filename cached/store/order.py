@@ -1,4 +1,4 @@
-"""Which trees may be evicted, least recently used first."""
+"""Which trees may be evicted, and in which order."""
 
 from __future__ import annotations
 

@@ -18,8 +18,9 @@ class Parts:
     """The pieces of one open store.
 
     state: changed on the event loop only. files: threads that fill and check stages. readers: threads that
-    read blobs again. changing: held while room is promised and while things are published or taken away,
-    so that no decision is built on what another is about to remove; changes: the thread for that.
+    read blobs again. small: threads that read small blobs whole, for which those could take too long.
+    changing: held while room is promised and while things are published or taken away, so that no decision
+    is built on what another is about to remove; changes: the thread for that.
     """
 
     layout: Layout
@@ -27,6 +28,7 @@ class Parts:
     index: Index
     files: Pool
     readers: Pool
+    small: Pool
     changes: Pool
     metrics: Metrics
     clock: Clock

@@ -33,6 +33,23 @@ class RefRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestRecord:
+    """What a registry said of a manifest, and when (Unix time).
+
+    repository: `host/name`. reference: a tag, or the digest itself. size: bytes. public: whether the registry
+    gives it to anybody.
+    """
+
+    repository: str
+    reference: str
+    digest: Digest
+    size: int
+    media_type: str
+    seen_at: float
+    public: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """A client's hold on a tree. Times in seconds.
 
@@ -79,7 +96,7 @@ class Space:
     """The room, in bytes.
 
     used: complete blobs, and what lies in quarantine. reserved: promised to flights, and the partial blobs
-    that they left. held: the part of used that leases, pins and flights keep from eviction.
+    that they left. held: the part of used that leases, pins and flights keep from eviction, and kept blobs.
     """
 
     capacity: int

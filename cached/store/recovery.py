@@ -9,21 +9,23 @@ import sqlite3
 import zlib
 from collections import Counter, OrderedDict
 from contextlib import suppress
+from dataclasses import replace
 
 from cached.core.clock import Clock
 from cached.core.digest import Digest
 from cached.core.errors import NotConfigured
 from cached.kit.collection import collection_paused
-from cached.store import blobs, quarantine, tables, trees
+from cached.store import blobs, quarantine, schema, tables, trees
 from cached.store.faults import disk_faults
 from cached.store.holds import time_left
 from cached.store.index import translated
 from cached.store.layout import Layout
 from cached.store.ledger import Kind
 from cached.store.records import BlobRecord, Lease, PinnedBy
+from cached.store.schema import StrangeIndex, UnsoundIndex
 from cached.store.stage import discard
 from cached.store.state import State
-from cached.store.tables import Statement, StrangeIndex, UnsoundIndex
+from cached.store.tables import Statement
 
 log = logging.getLogger(__name__)
 
@@ -33,22 +35,22 @@ def open_index(layout: Layout) -> sqlite3.Connection:
 
     Without its index the store cannot vouch for its blobs: `recover` then removes them, and they are
     fetched again as they are asked for. Raises DiskFault, NoSpace, or NotConfigured for an index of
-    another version.
+    a later version.
     """
     try:
         with disk_faults("opening the index", layout.root):
             try:
-                return tables.connect(layout.index)
+                return schema.connect(layout.index)
             except UnsoundIndex as error:
                 name = quarantine.take_index(layout)
                 log.error(
                     "the index is damaged; the store begins anew without it",
                     extra={"quarantined": name, "reason": str(error)},
                 )
-                return tables.connect(layout.index)
+                return schema.connect(layout.index)
     except StrangeIndex as error:
         raise NotConfigured(
-            f"the index {layout.index} was written by another version of cached: {error}",
+            f"the index {layout.index} was written by a later version of cached: {error}",
             hint="run that version, or remove the data directory to begin anew",
         ) from error
     except sqlite3.Error as error:
@@ -82,6 +84,7 @@ class _Recovery:
     def run(self) -> State:
         trees.remove_debris(self._layout)
         names = self._blobs()
+        self._manifests(names)
         self._trees(names)
         self._refs_and_holds()
         if self._statements:
@@ -135,12 +138,18 @@ class _Recovery:
         self._mended["blobs_adopted"] += 1
         return True
 
+    def _manifests(self, names: dict[str, Digest]) -> None:
+        """Those whose blobs are here; the rows of others go with the rows of their blobs."""
+        for record in tables.all_manifests(self._connection):
+            if blob := names.get(record.digest):
+                self._state.manifests.put(replace(record, digest=blob))
+
     def _trees(self, names: dict[str, Digest]) -> None:
         state = self._state
         on_disk = set(trees.scan(self._layout))
         for text, published, use, last_use, listing in tables.all_trees(self._connection):
             tree = Digest(text)
-            state.last_number = max(state.last_number, use)
+            state.take_note(use)
             state.know(tree, listing, last_use)
             if not published:
                 continue

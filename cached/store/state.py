@@ -1,4 +1,4 @@
-"""Everything that the store knows, in memory: accounts, holds, refs and listings.
+"""Everything that the store knows, in memory: accounts, holds, refs, manifests and listings.
 
 Decides and remembers; never waits. Whoever changes the state does so on the event loop, and tells the
 index of it.
@@ -11,13 +11,17 @@ from collections import Counter
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from cached.core.digest import Digest
 from cached.core.tree import Tree
 from cached.store.eviction import Plan
 from cached.store.holds import Holds
 from cached.store.ledger import Kind, Ledger
+from cached.store.manifests import Manifests
 from cached.store.records import Lease, PinnedBy, RefRecord
+
+_DEMOTED: Final = -(1 << 62)  # what a demotion's number is less than a use's
 
 
 def pack(tree: Tree) -> bytes:
@@ -52,7 +56,7 @@ class Removal:
 
 
 class State:
-    """The ledger, the holds, and what refs and trees are known.
+    """The ledger, the holds, and what refs, manifests and trees are known.
 
     staged: each stage on disk, and the bytes verified in it when it was last opened or closed.
     """
@@ -61,15 +65,20 @@ class State:
         self.ledger = Ledger(capacity)
         self.holds = Holds()
         self.refs: dict[str, RefRecord] = {}
+        self.manifests = Manifests()
         self.known: dict[Digest, Known] = {}
         self.staged: dict[Digest, int] = {}
         self._pointed: Counter[Digest] = Counter()
-        self.last_number = 0
+        self._last_number = 0
 
     def next_use(self) -> int:
         """Number a use. The order of eviction is the order of these numbers, whatever clocks say."""
-        self.last_number += 1
-        return self.last_number
+        self._last_number += 1
+        return self._last_number
+
+    def take_note(self, use: int) -> None:
+        """A use or a demotion was numbered so: later ones come after it."""
+        self._last_number = max(self._last_number, use, use - _DEMOTED if use < 0 else 0)
 
     def tree(self, digest: Digest) -> Tree | None:
         known = self.known.get(digest)
@@ -137,6 +146,17 @@ class State:
         self.known[tree].last_use = now
         return use
 
+    def demote(self, tree: Digest) -> int:
+        """A published tree goes before those that are used, in the order of demotions; returns its number."""
+        number = _DEMOTED + self.next_use()
+        self.ledger.touch(tree, number)
+        return number
+
+    def lose(self, blob: Digest) -> None:
+        """A complete blob that no tree uses is gone from its place."""
+        self.ledger.lose(blob)
+        self.manifests.forget(blob)
+
     def grant(self, lease: Lease) -> None:
         self.holds.grant(lease)
         self._settle((lease.tree,))
@@ -179,6 +199,8 @@ class State:
             self.ledger.drop(name)
             if entry.kind is Kind.PARTIAL:
                 self.staged.pop(Digest(name), None)
+            elif entry.kind is Kind.COMPLETE:
+                self.manifests.forget(Digest(name))
         return Removal(plan.trees, tuple(loose))
 
     def _unpoint(self, record: RefRecord | None) -> None:

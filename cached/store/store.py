@@ -14,21 +14,24 @@ from cached.core.digest import Digest
 from cached.core.errors import NotFound
 from cached.core.source import CrcKind
 from cached.core.tree import Tree
-from cached.kit.locks import KeyedLocks
 from cached.kit.pool import Pool
 from cached.store import blobs, tables
-from cached.store.faults import disk_faults, free_bytes
+from cached.store.faults import disk_faults
+from cached.store.figures import Figures
 from cached.store.filling import Filling
 from cached.store.index import Index
+from cached.store.keeping import Keeping
 from cached.store.layout import Layout
 from cached.store.leasing import Leasing
 from cached.store.lending import Lending
 from cached.store.lock import RootLock
 from cached.store.losses import Losses
+from cached.store.naming import Naming
 from cached.store.parts import Parts
 from cached.store.probe import Probe
 from cached.store.records import (
     Lease,
+    ManifestRecord,
     PinnedBy,
     RefRecord,
     Reservation,
@@ -40,13 +43,13 @@ from cached.store.recovery import open_index, recover
 from cached.store.room import Room
 from cached.store.scrub import Scrub
 from cached.store.stage import Stage
-from cached.store.state import pack
 from cached.store.verify import Verification
 from cached.store.watch import Watch
 from cached.telemetry.metrics import Metrics
 
 __all__ = [
     "Lease",
+    "ManifestRecord",
     "PinnedBy",
     "RefRecord",
     "Reservation",
@@ -60,6 +63,7 @@ log = logging.getLogger(__name__)
 
 _FILE_THREADS: Final = 8
 _READER_THREADS: Final = 3
+_SMALL_THREADS: Final = 2
 _MOST_MIN_FREE: Final = 50 << 30
 
 
@@ -77,16 +81,18 @@ class Store:
         self.root = parts.layout.root
         self._parts = parts
         self._lock = lock
-        self._min_free = min_free
         self._probe = Probe(parts.layout, parts.metrics)
         self._losses = Losses(parts, self._probe)
         self._room = Room(parts, min_free)
         self._filling = Filling(parts)
         self._lending = Lending(parts, self._filling)
         self._leasing = Leasing(parts)
-        self._naming: KeyedLocks[str] = KeyedLocks()
+        self._keeping = Keeping(parts)
+        self._naming = Naming(parts)
         self._scrub = Scrub(parts, self._losses, scrub_rate, scrub_interval)
         self._watch = Watch(parts, self._losses)
+        self._figures = Figures(parts, min_free, self._probe, self._watch)
+        self._figures.show(parts.metrics)
 
     @classmethod
     async def open(
@@ -105,7 +111,7 @@ class Store:
         capacity: bytes that the store may take; 90 % of the filesystem when None. min_free: bytes that stay
         free on the filesystem whoever fills it; 5 % of it, at most 50 GiB, when None. scrub_rate: bytes per
         second, 0 for no scrub; scrub_interval: seconds between its rounds. Raises Busy when another process
-        has the root, NotConfigured for an index of another version, DiskFault, NoSpace.
+        has the root, NotConfigured for an index of a later version, DiskFault, NoSpace.
         """
         layout = Layout(root)
         writer = Pool("index", 1)
@@ -127,7 +133,12 @@ class Store:
             writer.close()
             lock.release()
             raise
-        pools = Pool("files", _FILE_THREADS), Pool("readers", _READER_THREADS), Pool("changes", 1)
+        pools = (
+            Pool("files", _FILE_THREADS),
+            Pool("readers", _READER_THREADS),
+            Pool("small", _SMALL_THREADS),
+            Pool("changes", 1),
+        )
         index = Index(layout.index, writer, connection)
         parts = Parts(layout, state, index, *pools, metrics, clock)
         store = cls(parts, lock, min_free, scrub_rate, scrub_interval)
@@ -136,7 +147,6 @@ class Store:
         except BaseException:
             await store.close()
             raise
-        store._show(metrics)
         log.info(
             "the store is open",
             extra={"root": str(root), "trees": store.tree_count, "blobs": store.blob_count},
@@ -148,15 +158,17 @@ class Store:
         await self._filling.close()
         await self._parts.index.close()
         self._probe.close()
-        for pool in (self._parts.files, self._parts.readers, self._parts.changes):
+        parts = self._parts
+        for pool in (parts.files, parts.readers, parts.small, parts.changes):
             pool.close()
         self._lock.release()
 
     async def run(self) -> None:
-        """Forever: expire leases, give room back, read blobs again, notice hands from outside."""
+        """Forever: expire leases and keeps, give room back, read blobs again, notice hands from outside."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._room.run())
             group.create_task(self._leasing.run())
+            group.create_task(self._keeping.run())
             group.create_task(self._scrub.run())
             group.create_task(self._watch.run())
             group.create_task(self._probe.run())
@@ -223,6 +235,13 @@ class Store:
             raise NotFound(f"blob {blob} is not complete on this node", hint="warm a model that holds it")
         return record.hashes
 
+    async def read_blob(self, blob: Digest, limit: int) -> bytes:
+        """All bytes of a small complete blob, such as a manifest, read as they lie here.
+
+        Raises NotFound, Corrupt when they are more than `limit`, DiskFault.
+        """
+        return await self._lending.read(blob, limit)
+
     def staged_bytes(self, blob: Digest) -> int:
         """Verified bytes of a blob that is not complete here; 0 when nothing of it is."""
         return self._filling.verified_bytes(blob)
@@ -230,6 +249,13 @@ class Store:
     def touch(self, tree: Digest) -> None:
         """The tree is used now; a tree that is not warm is left as it is."""
         self._leasing.touch(tree)
+
+    def demote(self, tree: Digest) -> None:
+        """The tree is evicted before all others until it is used again; one demoted before goes before it.
+
+        A tree that is not warm is left as it is. A lease, a touch and a publish use it.
+        """
+        self._leasing.demote(tree)
 
     def last_use(self, tree: Digest) -> float | None:
         """When the tree was last used, as Unix time, for people: eviction goes by the order of uses."""
@@ -267,13 +293,15 @@ class Store:
     async def publish(self, reservation: Reservation) -> Path:
         """All blobs are here: make the tree stand at its path, durably; it is warm when this returns.
 
-        Raises Busy when a blob was lost meanwhile, NoSpace, DiskFault. Cancelled, it still ends whole.
+        That counts as a use. Raises Busy when a blob was lost meanwhile, NoSpace, DiskFault. Cancelled, it
+        still ends whole.
         """
         return await self._filling.publish(reservation)
 
     async def release(self, reservation: Reservation, *, keep_stages: bool = True) -> None:
         """End a reservation; idempotent, and must always be called, once nobody writes to its stages.
 
+        Complete blobs stay, with a published tree or without: what none uses is evicted first, oldest first.
         Promises that were not used end. Stages with anything verified in them stay on disk to be resumed,
         counted as reserved, until their room is needed; without `keep_stages` they go at once.
         """
@@ -291,31 +319,43 @@ class Store:
 
     async def set_ref(self, ref: str, tree: Tree, source: str) -> None:
         """Remember, durably, that `ref` resolved to `tree` just now. Raises DiskFault, NoSpace."""
-        state, index = self._parts.state, self._parts.index
-        async with self._naming.hold(ref):
-            record = RefRecord(tree.digest, source, self._parts.clock.now())
-            before = state.refs.get(ref)
-            listing = pack(tree)
-            if before is not None and (before.tree, before.source) == (record.tree, source):
-                index.later(("ref", ref), tables.put_ref(ref, record))
-            else:
-                await index.commit(
-                    tables.put_tree(tree.digest, listing),
-                    tables.put_ref(ref, record),
-                    *([tables.forget_tree(before.tree)] if before else []),
-                )
-            state.know(tree.digest, listing)
-            state.point(ref, record)
+        await self._naming.set_ref(ref, tree, source)
 
     async def forget_ref(self, ref: str) -> None:
         """Forget what `ref` resolved to; an operator's pin on it stays. Raises DiskFault, NoSpace."""
-        async with self._naming.hold(ref):
-            before = self._parts.state.refs.get(ref)
-            if before is not None:
-                await self._parts.index.commit(tables.drop_ref(ref), tables.forget_tree(before.tree))
-                self._parts.state.forget_ref(ref)
+        await self._naming.forget_ref(ref)
+
+    # What registries say of manifests
+
+    def manifest(self, repository: str, reference: str) -> ManifestRecord | None:
+        """What the registry last said of the tag or digest, if that manifest is complete here."""
+        return self._parts.state.manifests.get(repository, reference)
+
+    def manifests(self) -> list[ManifestRecord]:
+        """All of them, in any order."""
+        return self._parts.state.manifests.all()
+
+    async def set_manifest(self, record: ManifestRecord) -> None:
+        """Remember, durably, what a registry said, until the blob leaves this node.
+
+        A record that only got newer is written behind. Raises NotFound when the blob is not complete here,
+        DiskFault, NoSpace.
+        """
+        await self._naming.set_manifest(record)
 
     # Holds
+
+    def keep(self, blob: Digest, seconds: float) -> None:
+        """Hold a blob that is complete or in flight for so long from now, or longer if it is kept already.
+
+        When that is over it counts as the newest of what no tree uses. A restart ends it, and so do its loss
+        and a flight that ends without it. Nothing happens for a blob that is not here.
+        """
+        self._keeping.keep(blob, seconds)
+
+    def let_go(self, blob: Digest) -> None:
+        """Keep a blob no longer; one that is not kept is left as it is."""
+        self._keeping.let_go(blob)
 
     async def lease(self, tree: Digest, ref: str, holder: str, ttl: float) -> Lease:
         """Hold a warm tree for `ttl` seconds, and count it as used. Raises NotFound when it is not warm."""
@@ -336,24 +376,15 @@ class Store:
 
     async def pin(self, ref: str, by: PinnedBy) -> None:
         """Hold whatever tree `ref` points at, now or later; an operator's pin is durable."""
-        if by is PinnedBy.OPERATOR:
-            await self._parts.index.commit(tables.put_pin(ref))
-        self._parts.state.pin(ref, by)
+        await self._naming.pin(ref, by)
 
     async def unpin(self, ref: str, by: PinnedBy) -> None:
         """Take one's pin away; none there is no error."""
-        if by is PinnedBy.OPERATOR:
-            await self._parts.index.commit(tables.drop_pin(ref))
-        self._parts.state.unpin(ref, by)
+        await self._naming.unpin(ref, by)
 
     async def set_catalog_pins(self, refs: Set[str]) -> None:
         """The catalog pins these refs and no others."""
-        state = self._parts.state
-        before = state.holds.pinned_refs(PinnedBy.CATALOG)
-        for ref in refs - before:
-            state.pin(ref, PinnedBy.CATALOG)
-        for ref in before - refs:
-            state.unpin(ref, PinnedBy.CATALOG)
+        self._naming.set_catalog_pins(refs)
 
     def pins(self, ref: str) -> Set[PinnedBy]:
         """Who pins `ref`."""
@@ -378,15 +409,7 @@ class Store:
 
     def space(self) -> Space:
         """The room, as it is now."""
-        ledger = self._parts.state.ledger
-        return Space(
-            capacity=ledger.capacity,
-            used=ledger.used,
-            reserved=ledger.reserved,
-            held=ledger.held,
-            filesystem_free=free_bytes(self.root),
-            min_free=self._min_free,
-        )
+        return self._figures.space()
 
     def check_disk(self) -> None:
         """Raises DiskFault while the disk does not answer: what it holds can be neither read nor added to."""
@@ -399,16 +422,7 @@ class Store:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What an operator should know of the store, in sentences."""
-        found = []
-        if self._probe.fault:
-            found.append(f"the disk is gone, and nothing is served: {self._probe.fault}")
-        if self._parts.state.ledger.free < 0:
-            found.append("what is held takes more than the capacity: unpin models or end their readers")
-        if self._parts.index.fault:
-            found.append(f"leases are not recorded: {self._parts.index.fault}")
-        if self._watch.fault:
-            found.append(self._watch.fault)
-        return tuple(found)
+        return self._figures.warnings()
 
     @property
     def blob_count(self) -> int:
@@ -421,15 +435,3 @@ class Store:
     @property
     def lease_count(self) -> int:
         return len(self._parts.state.holds.leases)
-
-    def _show(self, metrics: Metrics) -> None:
-        """Gauges that are read when somebody asks for them, and so are never behind."""
-        state = self._parts.state
-        metrics.capacity.set(state.ledger.capacity)
-        metrics.used.set_function(lambda: state.ledger.used)
-        metrics.reserved.set_function(lambda: state.ledger.reserved)
-        metrics.held.set_function(lambda: state.ledger.held)
-        metrics.filesystem_free.set_function(lambda: free_bytes(self.root))
-        metrics.leases.set_function(lambda: len(state.holds.leases))
-        metrics.blobs.set_function(lambda: state.ledger.blob_count)
-        metrics.trees.set_function(lambda: len(state.ledger.trees))

@@ -1,117 +1,14 @@
-"""The tables of the index, and each statement that is ever made on them. Blocks; one thread uses it."""
+"""Each statement that is ever made on the tables of the index. Blocks; one thread uses it."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Final
 
 from cached.core.digest import Digest
-from cached.store.records import BlobRecord, Lease, RefRecord
+from cached.store.records import BlobRecord, Lease, ManifestRecord, RefRecord
 
 Statement = tuple[str, tuple[object, ...]]
-
-_VERSION: Final = 1
-_SPARE: Final = 1 << 20  # bytes
-_SCHEMA: Final = """
-CREATE TABLE blobs (
-    id INTEGER PRIMARY KEY,           -- rises with each commit
-    blob TEXT NOT NULL UNIQUE,
-    size INTEGER NOT NULL,            -- bytes
-    chunk_size INTEGER NOT NULL,      -- bytes
-    mtime_ns INTEGER NOT NULL,        -- of its file, when committed
-    scrubbed_in INTEGER NOT NULL,     -- the last round that read it, or that it was committed in
-    hashes BLOB NOT NULL              -- BLAKE3 of each chunk, 32 bytes each
-);
-CREATE INDEX blobs_by_round ON blobs (scrubbed_in, id);
-CREATE TABLE trees (
-    tree TEXT PRIMARY KEY,
-    published INTEGER NOT NULL,
-    use INTEGER NOT NULL,             -- the number of its last use: the order of eviction
-    last_use REAL,                    -- the same as Unix time, for people
-    listing BLOB NOT NULL             -- canonical JSON, compressed with zlib
-);
-CREATE TABLE refs (
-    ref TEXT PRIMARY KEY,
-    tree TEXT NOT NULL,
-    source TEXT NOT NULL,
-    resolved_at REAL NOT NULL         -- Unix time
-);
-CREATE INDEX refs_by_tree ON refs (tree);
-CREATE TABLE pins (ref TEXT PRIMARY KEY);
-CREATE TABLE leases (
-    id TEXT PRIMARY KEY,
-    tree TEXT NOT NULL,
-    ref TEXT NOT NULL,
-    holder TEXT NOT NULL,
-    ttl REAL NOT NULL,                -- seconds
-    expires_at REAL NOT NULL          -- Unix time
-);
-CREATE TABLE scrub (                  -- one row
-    round INTEGER NOT NULL,           -- the number of the last round begun
-    under_way INTEGER NOT NULL,
-    ended_at REAL                     -- of the last round that ended, Unix time
-);
-INSERT INTO scrub VALUES (0, 0, NULL);
-"""
-
-
-class UnsoundIndex(Exception):
-    """The file is no index, or a damaged one."""
-
-
-class StrangeIndex(Exception):
-    """The index was written by another version of cached."""
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """Open the index, or begin one, for this user alone: whoever reads a lease's id can end the lease.
-
-    Raises UnsoundIndex, StrangeIndex, or sqlite3.Error or OSError for the disk's faults.
-    """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        # Nobody else opens it, and so SQLite needs no memory shared through a file: touching such memory
-        # on a disk that died would end the process with SIGBUS.
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode = WAL")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
-        elif version != _VERSION:
-            raise StrangeIndex(f"version {version}, expected {_VERSION}")
-        elif (said := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-            raise UnsoundIndex(said)
-        _take_room(connection)
-    except sqlite3.Error as error:
-        connection.close()
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise UnsoundIndex(str(error)) from error
-        raise
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _take_room(connection: sqlite3.Connection) -> None:
-    """Let file and log have some room of their own, so that leases are recorded even on a full disk.
-
-    Pages that a table leaves behind are used before the file grows, and the log is written from its
-    beginning again after each checkpoint, as long as these come before its end.
-    """
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_SPARE // 4096 // 2}")
-    try:
-        connection.execute("DROP TABLE IF EXISTS spare")
-        connection.execute(f"CREATE TABLE spare AS SELECT zeroblob({_SPARE})")
-        connection.execute("DROP TABLE spare")
-        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-    except sqlite3.Error as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
-            raise
 
 
 def apply(connection: sqlite3.Connection, statements: Iterable[Statement], *, durable: bool) -> None:
@@ -162,7 +59,7 @@ def forget_tree(tree: Digest) -> Statement:
     )
 
 
-def touch(tree: Digest, use: int, last_use: float) -> Statement:
+def touch(tree: Digest, use: int, last_use: float | None) -> Statement:
     return "UPDATE trees SET use = ?, last_use = ? WHERE tree = ?", (use, last_use, tree)
 
 
@@ -175,6 +72,22 @@ def put_ref(ref: str, record: RefRecord) -> Statement:
 
 def drop_ref(ref: str) -> Statement:
     return "DELETE FROM refs WHERE ref = ?", (ref,)
+
+
+def put_manifest(record: ManifestRecord) -> Statement:
+    """Only while its blob is here: a statement that is made late brings nothing back."""
+    return (
+        "INSERT OR REPLACE INTO manifests SELECT ?, ?, blob, ?, ?, ?, ? FROM blobs WHERE blob = ?",
+        (
+            record.repository,
+            record.reference,
+            record.size,
+            record.media_type,
+            record.seen_at,
+            record.public,
+            record.digest,
+        ),
+    )
 
 
 def put_pin(ref: str) -> Statement:
@@ -251,6 +164,15 @@ def all_refs(connection: sqlite3.Connection) -> Iterator[tuple[str, RefRecord]]:
         "SELECT ref, tree, source, resolved_at FROM refs"
     ):
         yield ref, RefRecord(Digest(tree), source, resolved_at)
+
+
+def all_manifests(connection: sqlite3.Connection) -> Iterator[ManifestRecord]:
+    for repository, reference, digest, size, media_type, seen_at, public in connection.execute(
+        "SELECT repository, reference, digest, size, media_type, seen_at, public FROM manifests"
+    ):
+        yield ManifestRecord(
+            repository, reference, Digest(digest), size, media_type, seen_at, public=bool(public)
+        )
 
 
 def all_pins(connection: sqlite3.Connection) -> Iterator[str]:
