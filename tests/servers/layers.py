@@ -98,17 +98,19 @@ def layer(files: Mapping[str, Content], *, compression: str = "gzip", docker: bo
     """A layer with these files, by paths such as `etc/motd`. compression: "", gzip or zstd."""
     media_type = _DOCKER[compression] if docker else f"{_OCI}{_TYPES[compression]}"
     spool = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
-    packed = _Hashing(spool)
+    packed = unpacked = _Hashing(spool)
     if compression == "gzip":
         with gzip.GzipFile("", "wb", 1, packed, mtime=0) as squeezed:
-            diff_id = _pack(files, squeezed)
+            unpacked = _Hashing(squeezed)
+            _pack(files, unpacked)
     elif compression == "zstd":
         framed = _Zstd(packed)
-        diff_id = _pack(files, framed)
+        unpacked = _Hashing(framed)
+        _pack(files, unpacked)
         framed.end()
     else:
-        diff_id = _pack(files, packed)
-    made = Blob(media_type, packed.digest, packed.size, diff_id, spool)
+        _pack(files, packed)
+    made = Blob(media_type, packed.digest, packed.size, unpacked.digest, spool)
     weakref.finalize(made, spool.close)
     return made
 
@@ -169,10 +171,8 @@ class _Zstd(io.RawIOBase):
         self._to.write((len(data) << 3 | last).to_bytes(3, "little") + data)
 
 
-def _pack(files: Mapping[str, Content], to: _Written) -> str:
-    """Write an archive of `files`; returns its digest."""
-    unpacked = _Hashing(to)
-    with tarfile.open(mode="w|", fileobj=unpacked, bufsize=_BLOCK, format=tarfile.PAX_FORMAT) as archive:
+def _pack(files: Mapping[str, Content], to: _Hashing) -> None:
+    with tarfile.open(mode="w|", fileobj=to, bufsize=_BLOCK, format=tarfile.PAX_FORMAT) as archive:
         for directory in sorted({str(up) for path in files for up in Path(path).parents} - {"."}):
             member = tarfile.TarInfo(directory)
             member.type, member.mode = tarfile.DIRTYPE, 0o755
@@ -187,7 +187,6 @@ def _pack(files: Mapping[str, Content], to: _Written) -> str:
                 member.size = _size(content)
                 with _opened(content) as body:
                     archive.addfile(member, body)
-    return unpacked.digest
 
 
 def _size(content: bytes | Noise | Zeros | Program) -> int:
