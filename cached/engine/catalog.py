@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiofiles
 
 from cached.config import catalog as files
-from cached.config.catalog import SLOT, Catalog, Model
+from cached.config.catalog import SLOT, Catalog, Image, Model
 from cached.core.clock import Clock
 from cached.core.digest import SHA256
 from cached.core.errors import CachedError, Denied, InvalidRequest, NotFound
+from cached.core.image import ImageName, ImageRef, Platform, is_image
 from cached.core.ref import Ref
 from cached.core.source import Selection
 from cached.engine.views import CatalogView
@@ -35,7 +36,7 @@ class Target:
 
     key: the durable name, `name`, `name@revision` or the URI. uri, selection: which files. revision:
     a label that promises that they never change, a tree's digest, or empty. declared: by the catalog.
-    share: with other nodes.
+    share: with other nodes. pull: have the container runtime unpack it, an image.
     """
 
     key: str
@@ -46,6 +47,12 @@ class Target:
     warm_at_start: bool = False
     declared: bool = False
     share: bool = True
+    pull: bool = False
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is a container image, not a model."""
+        return is_image(self.key)
 
     @property
     def pinned_tree(self) -> str:
@@ -87,6 +94,18 @@ def declared(name: str, model: Model, revision: str = "") -> Target:
     )
 
 
+def image_target(ref: ImageRef) -> Target:
+    """The target of an image that no catalog declares."""
+    return Target(key=str(ref), uri=str(ref), selection=Selection())
+
+
+def declared_image(name: str, image: Image) -> Target:
+    """The target of an image that the catalog declares."""
+    platform = Platform.parse(image.platform) if image.platform else None
+    target = image_target(ImageRef(ImageName.parse(name), platform))
+    return replace(target, pin=image.pin, pull=image.pull, warm_at_start=True, declared=True)
+
+
 class LiveCatalog:
     """Follows the catalog's file. A broken file changes nothing but the status: the last good one stays.
 
@@ -118,8 +137,17 @@ class LiveCatalog:
         """Every model that the catalog declares, by name."""
         return [declared(name, model) for name, model in sorted(self._catalog.models.items())]
 
+    def images(self) -> list[Target]:
+        """Every image that the catalog declares, by name."""
+        images = sorted(self._catalog.images.items())
+        targets = [declared_image(name, image) for name, image in images]
+        return list({target.key: target for target in targets}.values())
+
     def target(self, ref: Ref) -> Target:
         """What `ref` asks for. Raises NotFound for an unknown model, Denied for a URI that policy refuses."""
+        if ref.uri and is_image(ref.uri):
+            wanted = image_target(ImageRef.parse(ref.uri))  # whether its registry is allowed, that one says
+            return next((each for each in self.images() if each.key == wanted.key), wanted)
         if ref.uri:
             if not any(_under(ref.uri, prefix) for prefix in self._allowed):
                 raise Denied(
@@ -133,12 +161,15 @@ class LiveCatalog:
         return declared(ref.name, model, ref.revision)
 
     def shares(self, key: str, origin: str) -> bool:
-        """Whether what was resolved under `key`, out of `origin`, may go to other nodes now."""
+        """Whether what was resolved under `key`, out of `origin`, may go to other nodes now.
+
+        Of images, blobs go one by one, not as trees.
+        """
         try:
             target = self.target(Ref.parse(key))
         except CachedError:
             return False
-        return target.share and target.origin == origin
+        return target.share and not target.is_image and target.origin == origin
 
     async def start(self) -> None:
         """Read the file for the first time; if it is broken, the last good text of an earlier run."""

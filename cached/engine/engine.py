@@ -6,22 +6,34 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cached import __version__
 from cached.core.clock import Clock
 from cached.core.digest import Digest
-from cached.core.errors import Busy, CachedError, DiskFault, Draining, InUse, InvalidRequest, NotFound
-from cached.core.image import is_image
+from cached.core.errors import (
+    Busy,
+    CachedError,
+    DiskFault,
+    Draining,
+    InUse,
+    InvalidRequest,
+    NotConfigured,
+    NotFound,
+)
+from cached.core.progress import Progress
 from cached.core.ref import Ref
 from cached.core.source import Selection, Source
 from cached.engine.catalog import LiveCatalog, Target
 from cached.engine.fetch import Fetcher
+from cached.engine.images.images import Images
 from cached.engine.resolve import Resolver
 from cached.engine.show import Show
+from cached.engine.swarm.swarms import Offer
 from cached.engine.travel import Arrived, Travel
 from cached.engine.views import (
     Accepted,
@@ -32,9 +44,11 @@ from cached.engine.views import (
     LeaseView,
     PeersView,
     Ready,
+    Resolved,
     ScrubView,
     SpaceView,
     StatusView,
+    Unpacking,
     VerifyEvent,
     WarmEvent,
 )
@@ -80,8 +94,9 @@ class Engine:
         rng: random.Random,
         swarms: Swarms | None = None,
         sent_to_peers: Callable[[], Mapping[str, int]] = dict,
+        images: Callable[[Fetcher], Images] | None = None,
     ) -> None:
-        """`sent_to_peers`: bytes by the host that they went to."""
+        """sent_to_peers: bytes by the host that they went to. images: makes what knows container images."""
         self._swarms = swarms
         self._sent_to_peers = sent_to_peers
         self._store = store
@@ -90,9 +105,11 @@ class Engine:
         self._metrics = metrics
         self._clock = clock
         resolver = Resolver(store, sources, clock, options.resolve_ttl)
-        self._travel = Travel(store, resolver, Fetcher(store, transfer, limits, clock, metrics, swarms))
-        self._warm = WarmJobs(store, self._travel, options.warm_concurrency, rng)
-        self._show = Show(store, catalog, self._travel)
+        fetcher = Fetcher(store, transfer, limits, clock, metrics, swarms)
+        self._travel = Travel(store, resolver, fetcher)
+        self.images = images(fetcher) if images is not None else None
+        self._warm = WarmJobs(store, self._go, options.warm_concurrency, rng)
+        self._show = Show(store, catalog, self._travel, self.images.journey if self.images else None)
         self._draining = False
         self._started_at = clock.now()
         self._recatalogued = asyncio.Event()
@@ -106,23 +123,51 @@ class Engine:
             group.create_task(forever("catalog", lambda: self._catalog.follow(self._recatalogued.set)))
             group.create_task(forever("catalog in force", self._apply_catalog))
             group.create_task(forever("store", self._store.run))
+            if self.images is not None:
+                images = self.images
+                group.create_task(forever("images", lambda: images.run(self._look_at_images)))
             if self._swarms is not None:
                 serve = self._swarms.serve
-                group.create_task(forever("swarms", lambda: serve(self._shared_trees)))
+                group.create_task(forever("swarms", lambda: serve(self._offers)))
 
-    def _shared_trees(self) -> set[Digest]:
-        """What policy lets other nodes have."""
-        refs = self._store.refs().items()
-        return {record.tree for key, record in refs if self._catalog.shares(key, record.source)}
+    def _offers(self) -> Iterator[Offer]:
+        """What is complete here and policy lets other nodes have."""
+        store = self._store
+        for tree in {r.tree for key, r in store.refs().items() if self._catalog.shares(key, r.source)}:
+            if store.is_warm(tree):
+                yield Offer(tree, store.last_use(tree) or 0.0, partial(store.tree, tree))
+        if self.images is not None:
+            yield from self.images.offers()
+
+    def _go(self, target: Target) -> AsyncGenerator[Resolved | Progress | Unpacking | Arrived, None]:
+        if not target.is_image:
+            return self._travel.go(target)
+        return self._images().go(target)
+
+    def _images(self) -> Images:
+        if self.images is None:
+            raise NotConfigured(
+                "this daemon serves no container images", hint="name registries in images.upstreams"
+            )
+        return self.images
 
     async def _apply_catalog(self) -> None:
         while True:
             await self._recatalogued.wait()
             self._recatalogued.clear()
             targets = self._catalog.targets()
-            await self._store.set_catalog_pins({target.key for target in targets if target.pin})
+            images = self._catalog.images() if self.images is not None else []
+            pins = {target.key for target in targets if target.pin}
+            pins |= {each.key for each in images if self._images().journey.pins_here(each)}
+            await self._store.set_catalog_pins(pins)
             self._travel.forget_failures({target.key for target in targets})
-            self._warm.keep([target for target in targets if target.warm_at_start])
+            self._warm.keep([target for target in [*targets, *images] if target.warm_at_start])
+
+    async def _look_at_images(self) -> None:
+        """The runtime's store changed: what the catalog keeps warm may have lost layers."""
+        for target in self._catalog.images():
+            if not await self._images().journey.is_whole(target):
+                self._warm.again(target.key)
 
     async def acquire(
         self, ref: str, *, ttl: float | None, holder: str
@@ -133,6 +178,11 @@ class Engine:
         try:
             granted = self._ttl(ttl)
             target = self._target(ref)
+            if target.is_image:
+                raise InvalidRequest(
+                    f"{ref} is a container image, which no path stands for",
+                    hint="warm it, and let the container runtime pull it",
+                )
             arrived = self._travel.at_hand(target)
             if arrived is None:
                 async with aclosing(self._travel.go(target)) as events:
@@ -192,7 +242,11 @@ class Engine:
 
         Malformed and unknown refs fail the call before any job begins.
         """
-        targets = self._catalog.targets() if everything else [self._target(ref) for ref in refs]
+        if everything:
+            targets = [*self._catalog.targets(), *(self._catalog.images() if self.images is not None else [])]
+        else:
+            targets = [self._target(ref) for ref in refs]
+        targets = [self._wanted(target, pull=pull) for target in targets]
         if self._draining:
             raise Draining(
                 "nothing is warmed: the daemon is stopping", hint="try again when it has restarted"
@@ -214,7 +268,7 @@ class Engine:
 
     async def list(self, *, images: bool = False) -> list[ArtifactView]:
         """All models that the catalog declares and that lie here, or all images, by ref."""
-        return [view for view in self._show.everything() if is_image(view.ref) == images]
+        return self._show.images() if images else self._show.models()
 
     async def describe(self, ref: str) -> DescribeView:
         """All about one artifact."""
@@ -295,7 +349,7 @@ class Engine:
             space=SpaceView(
                 space.capacity, space.used, space.reserved, space.held, space.filesystem_free, space.min_free
             ),
-            flight_count=self._travel.flight_count,
+            flight_count=self._travel.flight_count + (self.images.flight_count if self.images else 0),
             lease_count=store.lease_count,
             blob_count=store.blob_count,
             tree_count=store.tree_count,
@@ -320,11 +374,21 @@ class Engine:
         for key in refs:
             self._warm.again(key)
 
+    def _wanted(self, target: Target, *, pull: bool) -> Target:
+        """The target of a warm job. Raises NotConfigured for an image where there are none."""
+        if not target.is_image:
+            return target
+        self._images()
+        return replace(target, pull=pull or target.pull)
+
     async def drain(self, grace: float) -> None:
         """Refuse new fetches, give those under way `grace` seconds, then cut them off."""
         self._draining = True
         self._travel.close()
-        await self._travel.settle(grace)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._travel.settle(grace))
+            if self.images is not None:
+                group.create_task(self.images.drain(grace))
         await self._travel.cut()
         if self._swarms is not None:
             self._swarms.close()

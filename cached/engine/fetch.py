@@ -60,7 +60,7 @@ class Fetcher:
         await self._noted("model is warm", resolution, meter, self._fill(resolution, source, meter))
 
     async def bring(self, resolution: Resolution, source: Readable, meter: Meter) -> None:
-        """As `fetch`, but the blobs are left without a tree; they come in reading order, for who follows them."""
+        """As `fetch`, but the blobs get no tree, and come in the order of reading, for those who follow."""
         filling = self._fill(resolution, source, meter, loose=True)
         await self._noted("blob is here", resolution, meter, filling)
 

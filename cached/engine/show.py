@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cached.core.digest import Digest
+from cached.core.image import is_image
 from cached.engine.catalog import LiveCatalog, Target
+from cached.engine.images.journey import ImageJourney
 from cached.engine.travel import Travel
 from cached.engine.views import ArtifactView, DescribeView, FileView, LeaseView, State
 from cached.store.store import Store
@@ -12,18 +16,47 @@ from cached.store.store import Store
 class Show:
     """Puts together what catalog, store and flights say of a target."""
 
-    def __init__(self, store: Store, catalog: LiveCatalog, travel: Travel) -> None:
+    def __init__(
+        self, store: Store, catalog: LiveCatalog, travel: Travel, journey: ImageJourney | None
+    ) -> None:
         self._store = store
         self._catalog = catalog
         self._travel = travel
+        self._journey = journey
 
-    def everything(self) -> list[ArtifactView]:
-        """All that the catalog declares and all that has been resolved here, by ref."""
+    def models(self) -> list[ArtifactView]:
+        """All models that the catalog declares and all that have been resolved here, by ref."""
         declared = {target.key: target for target in self._catalog.targets()}
-        known = declared.keys() | self._store.refs().keys()
+        known = declared.keys() | {key for key in self._store.refs() if not is_image(key)}
+        return [self.artifact(key, declared.get(key)) for key in sorted(known)]
+
+    def images(self) -> list[ArtifactView]:
+        """The same of container images."""
+        declared = {target.key: target for target in self._catalog.images()}
+        known = declared.keys() | set(filter(is_image, self._store.refs()))
         return [self.artifact(key, declared.get(key)) for key in sorted(known)]
 
     def artifact(self, key: str, target: Target | None) -> ArtifactView:
+        """What is known of one ref, declared or not."""
+        if self._journey is not None and is_image(key):
+            return self._image(key, target, self._journey)
+        return self._model(key, target)
+
+    def _image(self, key: str, target: Target | None, journey: ImageJourney) -> ArtifactView:
+        view = self._model(key, target)
+        content = journey.known(key)
+        progress, failure, unpacked = journey.progress(key), journey.failure(key), journey.unpacked(key)
+        return replace(
+            view,
+            state=_state(view.state is State.WARM or unpacked, progress is not None, failure),
+            size=content.size if content else view.size,
+            file_count=len(content.blobs) if content else view.file_count,
+            progress=progress,
+            last_error=failure,
+            in_runtime=unpacked,
+        )
+
+    def _model(self, key: str, target: Target | None) -> ArtifactView:
         record = self._store.ref(key)
         tree_digest = record.tree if record else None
         tree = self._store.tree(tree_digest) if tree_digest else None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 
 from cached.core.errors import CachedError, Draining
 from cached.core.progress import Progress
 from cached.engine.catalog import Target
-from cached.engine.travel import Arrived, Travel
-from cached.engine.views import Accepted, Resolved, Warmed, WarmEvent
+from cached.engine.travel import Arrived
+from cached.engine.views import Accepted, Resolved, Unpacking, Warmed, WarmEvent
 from cached.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,9 @@ _FIRST_RETRY = 5.0
 _LAST_RETRY = 300.0
 
 
+Go = Callable[[Target], AsyncGenerator[Resolved | Progress | Unpacking | Arrived, None]]
+
+
 class WarmJob:
     """One target on its way; watchers look at what it shows and never hold it."""
 
@@ -28,6 +32,7 @@ class WarmJob:
         self.target = target
         self.resolved: Resolved | None = None
         self.progress: Progress | None = None
+        self.unpacking: Unpacking | None = None
         self.end: Warmed | CachedError | None = None
 
 
@@ -47,7 +52,7 @@ class WarmWatch:
     def news(self) -> list[WarmEvent]:
         """What has come since the last call: Accepted first, Warmed or the error last."""
         job = self._job
-        shown = [event for event in (job.resolved, job.progress, job.end) if event is not None]
+        shown = [event for event in (job.resolved, job.progress, job.unpacking, job.end) if event is not None]
         fresh: list[WarmEvent] = [event for event in shown if event not in self._told]
         if not self._told:
             fresh.insert(0, Accepted())
@@ -58,9 +63,10 @@ class WarmWatch:
 class WarmJobs:
     """All warm jobs, at most one per target, a few at work at once."""
 
-    def __init__(self, store: Store, travel: Travel, at_once: int, rng: random.Random) -> None:
+    def __init__(self, store: Store, go: Go, at_once: int, rng: random.Random) -> None:
+        """`go` brings a target to this node."""
         self._store = store
-        self._travel = travel
+        self._go = go
         self._at_once = asyncio.Semaphore(at_once)
         self._rng = rng
         self._jobs: dict[str, WarmJob] = {}
@@ -124,7 +130,7 @@ class WarmJobs:
             if not isinstance(job.end, CachedError):
                 return
             log.error(
-                "a model that should be warm is not; trying again",
+                "what should be warm is not; trying again",
                 extra={"ref": target.key, "reason": str(job.end), "seconds": round(pause)},
             )
             await asyncio.sleep(pause * self._rng.uniform(0.8, 1.2))
@@ -132,13 +138,15 @@ class WarmJobs:
 
     async def _work(self, job: WarmJob) -> None:
         try:
-            async with self._at_once, aclosing(self._travel.go(job.target)) as events:
+            async with self._at_once, aclosing(self._go(job.target)) as events:
                 async for event in events:
                     match event:
                         case Resolved():
                             job.resolved = event
                         case Progress():
                             job.progress = event
+                        case Unpacking():
+                            job.unpacking = event
                         case Arrived(tree, _, fetched):
                             self._store.touch(tree.digest)
                             path = self._store.tree_path(tree.digest)

@@ -29,6 +29,12 @@ class Manifests:
         self._by_name[name] = record
         self._of_blob.setdefault(record.digest, set()).add(name)
 
+    def drop(self, repository: str, reference: str) -> None:
+        """The registry knows the reference no more; one that is not known here is left as it is."""
+        record = self._by_name.pop((repository, reference), None)
+        if record is not None:
+            self._unlink(record.digest, (repository, reference))
+
     def forget(self, blob: Digest) -> None:
         """The blob is not here any more, and neither is what was said of it."""
         for name in self._of_blob.pop(blob, ()):

@@ -64,6 +64,13 @@ class Naming:
                 raise _not_here(record.digest)
             state.manifests.put(record)
 
+    async def forget_manifest(self, repository: str, reference: str) -> None:
+        """As Store.forget_manifest."""
+        async with self._changing.hold(f"{repository}@{reference}"):
+            if self._parts.state.manifests.get(repository, reference) is not None:
+                await self._parts.index.commit(tables.drop_manifest(repository, reference))
+                self._parts.state.manifests.drop(repository, reference)
+
     async def pin(self, ref: str, by: PinnedBy) -> None:
         """As Store.pin."""
         if by is PinnedBy.OPERATOR:

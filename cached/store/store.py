@@ -343,6 +343,10 @@ class Store:
         """
         await self._naming.set_manifest(record)
 
+    async def forget_manifest(self, repository: str, reference: str) -> None:
+        """The registry knows the tag or digest no more. Raises DiskFault, NoSpace."""
+        await self._naming.forget_manifest(repository, reference)
+
     # Holds
 
     def keep(self, blob: Digest, seconds: float) -> None:

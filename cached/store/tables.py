@@ -90,6 +90,10 @@ def put_manifest(record: ManifestRecord) -> Statement:
     )
 
 
+def drop_manifest(repository: str, reference: str) -> Statement:
+    return "DELETE FROM manifests WHERE repository = ? AND reference = ?", (repository, reference)
+
+
 def put_pin(ref: str) -> Statement:
     return "INSERT OR IGNORE INTO pins VALUES (?)", (ref,)
 

@@ -167,4 +167,9 @@ class Metrics:
             "When this node's certificate expires, in Unix time; 0 without one.",
             registry=registry,
         )
+        self.stale_tags = Counter(
+            "cached_stale_tags",
+            "Tags of images answered as last known, since their registry did not answer.",
+            registry=registry,
+        )
         self.build = Gauge("cached_build_info", "Always 1; the label tells.", ["version"], registry=registry)

@@ -23,7 +23,7 @@ Probe = Callable[[Reader], Awaitable[Found]]
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A pull that may go on. reader: how its registry is asked. found: what it said, if it was asked just now.
+    """A pull that may go on. reader: how its registry is asked. found: what it said, if it was asked now.
 
     unasked: the registry does not answer, and the repository was known to be for anybody.
     """
@@ -34,7 +34,7 @@ class Admitted:
 
 
 class Access:
-    """Lets a puller have what the registry lets it have, or what the operator lets everybody on this node have.
+    """Lets a puller have what the registry lets it have, or what the operator lets all of this node have.
 
     A proof is an answer of the registry to the very credentials that the puller shows, and holds for the one
     repository and for `proof_ttl` seconds. Credentials are not kept, only a keyed digest of them.
@@ -53,14 +53,21 @@ class Access:
         patterns = self._trusted.get(repository.host, ())
         return any(glob_takes(f"/{pattern}", repository.name) for pattern in patterns)
 
+    def reader(self, pull: Pull) -> Reader:
+        """On whose behalf the registry is asked for this pull."""
+        if self.trusts(pull.repository):
+            return NODE
+        return ANYBODY if pull.authorization is None else Reader(pull.authorization)
+
     async def admit(self, pull: Pull, probe: Probe, *, ask: bool = False, public: bool = False) -> Admitted:
         """Let the pull go on, or raise what the registry says to its credentials.
 
-        `probe` asks the registry for what is wanted; it is asked where there is no proof, and with `ask` in any
-        case. public: the repository was read by anybody not long ago, which counts while its registry is down.
+        `probe` asks the registry for what is wanted; it is asked where there is no proof, and with `ask` in
+        any case. public: anybody could read the repository not long ago, which counts while its registry is
+        down.
         """
         trusted = self.trusts(pull.repository)
-        reader = NODE if trusted else _as_shown(pull)
+        reader = self.reader(pull)
         if not ask and (trusted or self._is_proved(pull)):
             return Admitted(reader)
         try:
@@ -93,7 +100,3 @@ class Access:
     def _proof(self, pull: Pull) -> tuple[Repository, bytes]:
         shown = (pull.authorization or "").encode("utf-8", "surrogateescape")
         return pull.repository, hashlib.blake2b(shown, key=self._key, digest_size=32).digest()
-
-
-def _as_shown(pull: Pull) -> Reader:
-    return ANYBODY if pull.authorization is None else Reader(pull.authorization)

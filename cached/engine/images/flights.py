@@ -15,11 +15,11 @@ from cached.core.digest import Digest
 from cached.core.errors import Busy, CachedError, Corrupt, Denied, Unauthenticated
 from cached.core.image import SCHEME, Repository
 from cached.core.registry import NODE, Found, Reader, Registry, blob_path, file_of
-from cached.core.runtime import ContentStore
 from cached.core.source import RangeRequest, Selection, SourceFile
 from cached.core.tree import Tree, TreeFile
 from cached.engine.catalog import Target
 from cached.engine.fetch import Fetcher
+from cached.engine.images.content import RuntimeBlobs
 from cached.engine.images.views import Piece
 from cached.engine.meter import Meter
 from cached.engine.resolve import Resolution
@@ -36,18 +36,18 @@ _LOOK: Final = 5.0  # seconds between two looks where no news is heard
 class Arrival(Meter):
     """A blob's flight as its readers see it.
 
-    readers: on whose behalf its registry may be asked, a few, whoever came last at the end.
+    readers: where it may be read, and on whose behalf, a few, whoever came last at the end.
     """
 
     def __init__(self, clock: Clock, size: int, found: int) -> None:
         super().__init__(clock, size, found)
-        self.readers: OrderedDict[Reader, None] = OrderedDict()
+        self.readers: OrderedDict[tuple[Repository, Reader], None] = OrderedDict()
         self.news = asyncio.Event()
 
-    def came(self, reader: Reader) -> None:
-        """Somebody who may read the blob waits for it."""
-        self.readers[reader] = None
-        self.readers.move_to_end(reader)
+    def came(self, repository: Repository, reader: Reader) -> None:
+        """Somebody waits for the blob who may have it from there."""
+        self.readers[repository, reader] = None
+        self.readers.move_to_end((repository, reader))
         if len(self.readers) > _MOST_READERS:
             self.readers.popitem(last=False)
 
@@ -76,7 +76,7 @@ class BlobFlights:
         store: Store,
         fetcher: Fetcher,
         registry: Registry,
-        content: ContentStore | None,
+        content: RuntimeBlobs | None,
         clock: Clock,
         *,
         grace: float,
@@ -126,7 +126,7 @@ class BlobFlights:
             return Arrival(self._clock, found.size, self._store.present_bytes(tree))
 
         async def work(arrival: Arrival) -> None:
-            source = _Source(self._registry, repository, arrival)
+            source = _Source(self._registry, found, arrival)
             try:
                 await self._fetcher.bring(resolution, source, arrival)
                 self._store.keep(blob, self._grace)
@@ -134,7 +134,7 @@ class BlobFlights:
                 arrival.tell()
 
         async with self._flights.join(blob, about, work) as flight:
-            flight.about.came(reader)
+            flight.about.came(repository, reader)
             yield Reading(self, found, flight)
 
     async def bring(
@@ -232,18 +232,19 @@ class Reading:
 class _Source:
     """Reads one blob on behalf of whoever waits for it; implements `cached.core.source.Readable`."""
 
-    def __init__(self, registry: Registry, repository: Repository, arrival: Arrival) -> None:
+    def __init__(self, registry: Registry, found: Found, arrival: Arrival) -> None:
         self.scheme: Final = SCHEME
         self._registry = registry
-        self._repository = repository
+        self._found = found
         self._arrival = arrival
 
     async def open(self, file: SourceFile) -> RangeRequest:
         """Ask for whoever came last first: what he shows was proved last."""
         refused: CachedError | None = None
-        for reader in reversed(self._arrival.readers):
+        for repository, reader in reversed(self._arrival.readers):
+            file = file_of(repository, self._found)
             try:
-                return await self._registry.open_blob(self._repository, file, reader)
+                return await self._registry.open_blob(repository, file, reader)
             except (Unauthenticated, Denied) as error:
                 refused = refused or error
         assert refused is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from cached.engine.resolve import Resolution
 from cached.engine.swarm.carrying import Carrying
 from cached.engine.swarm.hosting import Hosting
 from cached.engine.swarm.joining import Joining, Site
-from cached.engine.swarm.shelf import StoreShelf
+from cached.engine.swarm.shelf import Holder, StoreShelf
 from cached.engine.swarm.tally import Tally
 from cached.engine.views import PeerState, PeersView, PeerView, SwarmView
 from cached.store.store import Reservation, Store
@@ -55,6 +55,15 @@ class SwarmOptions:
     give_up_after: float
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A tree that is complete here and that others may have. last_use: Unix time; the latest come first."""
+
+    digest: Digest
+    last_use: float
+    tree: Callable[[], Tree | None]
+
+
 def _nothing() -> None:
     """Who answers a first knock is of no interest."""
 
@@ -73,8 +82,10 @@ class Swarms:
         lines: Lines,
         metrics: Metrics,
         rng: random.Random,
+        holder: Holder | None = None,
     ) -> None:
-        self.shelf = StoreShelf(store)
+        """`holder` has whole blobs beside the store."""
+        self.shelf = StoreShelf(store, holder)
         self._options = options
         self._store = store
         self._transfer = transfer
@@ -184,27 +195,24 @@ class Swarms:
         joining = self._joinings.get(tree)
         return joining.visited(member, line) if joining else None
 
-    async def serve(self, shared: Callable[[], set[Digest]]) -> None:
-        """Forever: take part, for others, in the swarms of the trees that are warm and that policy shares."""
+    async def serve(self, offers: Callable[[], Iterable[Offer]]) -> None:
+        """Forever: take part, for others, in the swarms of what is complete and what policy shares."""
         while True:
-            self._look(shared())
+            self._look({offer.digest: offer for offer in offers()})
             await asyncio.sleep(_LOOK_EVERY)
 
-    def _look(self, shared: set[Digest]) -> None:
-        warm = {tree for tree in shared if self._store.is_warm(tree)}
+    def _look(self, offers: Mapping[Digest, Offer]) -> None:
         for digest, joining in list(self._joinings.items()):
-            if digest not in warm and digest not in self._fetching:
+            if digest not in offers and digest not in self._fetching:
                 self._leave(joining)
-        wanted = sorted(warm - self._joinings.keys(), key=self._last_use, reverse=True)
-        for digest in wanted[: max(0, _MOST_SERVED - len(self._joinings))]:
-            tree = self._store.tree(digest)
+        new = [offer for digest, offer in offers.items() if digest not in self._joinings]
+        new.sort(key=lambda offer: offer.last_use, reverse=True)
+        for offer in new[: max(0, _MOST_SERVED - len(self._joinings))]:
+            tree = offer.tree()
             if tree is not None and tree.size:
                 everything = all_bits(ChunkMap(tree).count)
                 self._join(Joining(self._site, tree, everything, {}, None))
         self._show()
-
-    def _last_use(self, tree: Digest) -> float:
-        return self._store.last_use(tree) or 0.0
 
     def _join(self, joining: Joining) -> Joining:
         digest = joining.tree.digest
@@ -230,7 +238,7 @@ class Swarms:
             place = places.locate(chunk)
             if place.blob not in joined:
                 try:
-                    joined[place.blob] = await self._store.blob_hashes(place.blob)
+                    joined[place.blob] = await self.shelf.hashes(place.blob)
                 except CachedError:
                     joined[place.blob] = b""
             value = joined[place.blob][32 * place.index : 32 * place.index + 32]
