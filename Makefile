@@ -21,7 +21,8 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 packages:
-	@.ci/packages xfsprogs e2fsprogs mount util-linux iproute2 nftables nginx-light nsd openssl docker-registry umoci skopeo busybox-static
+	@.ci/packages xfsprogs e2fsprogs mount util-linux iproute2 nftables nginx-light nsd openssl docker-registry umoci skopeo busybox-static containerd runc
+	@.ci/containerd trixie forky
 
 demo: $(STAMP) ## a real S3 server, a daemon, two models: see it work
 	@$(BIN)/python -m bench.demo
