@@ -85,15 +85,17 @@ def parse_manifest(data: bytes, media_type: str = "") -> Index | Manifest:
         raise Corrupt("the manifest is not JSON", hint="push the image again") from None
     if not isinstance(said, dict):
         raise Corrupt("the manifest is not a JSON object", hint="push the image again")
-    own = said.get("mediaType", "")
+    own = str(said.get("mediaType") or "")
     if own and media_type and own != media_type:
-        raise Corrupt(f"the manifest says it is {str(own)[:100]!r}, its registry {media_type[:100]!r}")
+        raise Corrupt(f"the manifest says it is {own[:100]!r}, its registry {media_type[:100]!r}")
+    if "manifests" in said and ("config" in said or "layers" in said):  # readers would differ: CVE-2021-41190
+        raise Corrupt("the manifest is an index and an image at once", hint="push the image again")
     kind = own or media_type
     if kind in INDEXES or (kind not in MANIFESTS and "manifests" in said):
         return Index(tuple(_descriptors(said, "manifests")))
     if said.get("schemaVersion") == 1 or "config" not in said:
         raise Corrupt(
-            f"the manifest is of a kind that is not supported ({str(kind)[:100] or 'no media type'})",
+            f"the manifest is of a kind that is not supported ({kind[:100] or 'no media type'})",
             hint="push the image again with a current tool",
         )
     return Manifest(_descriptor(said["config"]), tuple(_descriptors(said, "layers")))
