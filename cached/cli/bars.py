@@ -33,25 +33,33 @@ class Bars:
         self._totals: dict[str, int] = {}
 
     def update(self, ref: str, progress: Fetched) -> None:
-        if ref not in self._tasks:
-            self._tasks[ref] = self._progress.add_task(plain(ref), amount="", note="", total=None)
         self._totals[ref] = progress.total
         self._progress.update(
-            self._tasks[ref],
+            self._task(ref),
             total=max(progress.total, 1),
             completed=progress.done,
             amount=f"{percent(progress)}% {show_bytes(progress.done)}/{show_bytes(progress.total)}",
             note=" ".join(word for word in (speed(progress), origins(progress)) if word),
         )
 
+    def tell(self, ref: str, note: str) -> None:
+        self._progress.update(self._task(ref), note=note)
+
     def finish(self, ref: str, note: str, *, well: bool) -> None:
         if ref in self._tasks:
             task = self._tasks.pop(ref)
+            total = self._totals.pop(ref, None)
             if well:
-                total = self._totals.pop(ref)
-                amount = f"100% {show_bytes(total)}/{show_bytes(total)}"
-                self._progress.update(task, completed=max(total, 1), amount=amount)
+                amount = "" if total is None else f"100% {show_bytes(total)}/{show_bytes(total)}"
+                self._progress.update(
+                    task, total=max(total or 0, 1), completed=max(total or 0, 1), amount=amount
+                )
             self._progress.update(task, note=note)
+
+    def _task(self, ref: str) -> TaskID:
+        if ref not in self._tasks:
+            self._tasks[ref] = self._progress.add_task(plain(ref), amount="", note="", total=None)
+        return self._tasks[ref]
 
     def close(self) -> None:
         """Draw the last state and give the cursor back."""

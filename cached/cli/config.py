@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,7 +25,7 @@ def config() -> None:
 @click.option(
     "--kind",
     type=click.Choice(KINDS),
-    help="What the file is. [default: catalog if it has a key `models`, else settings]",
+    help="What the file is. [default: catalog if it declares models or images, else settings]",
 )
 @output
 def check(file: Path, kind: str | None, output: Output) -> None:
@@ -44,9 +46,20 @@ def check(file: Path, kind: str | None, output: Output) -> None:
             hint="install the daemon's part: pip install 'cached[daemon]'",
         ) from None
     if kind is None:
-        kind = KINDS["models" in problems.read_mapping(file)]
+        mapping = problems.read_mapping(file)
+        kind = KINDS["models" in mapping or _names_images(mapping, settings.Images.model_fields)]
     if kind == "catalog":
         catalog.load(file)
     else:
         settings.load(file, {})
     emit(output, {"file": str(file), "kind": kind, "valid": True}, lambda: f"{file}: valid {kind}")
+
+
+def _names_images(mapping: Mapping[str, Any], settings: Container[str]) -> bool:
+    """Whether the key `images`, which both kinds of file may have, is that of a catalog."""
+    images = mapping.get("images")
+    return (
+        mapping.keys() == {"images"}
+        and isinstance(images, dict)
+        and not any(key in settings for key in images)
+    )

@@ -17,13 +17,14 @@ from cached.kit.units import show_bytes
 @pass_options
 @click.pass_context
 def evict(ctx: click.Context, options: Options, refs: tuple[str, ...], output: Output) -> None:
-    """Take models off this node.
+    """Take models and images off this node.
 
-    A model that a lease or a pin holds is refused. What other models share stays on disk.
+    What a lease or a pin holds is refused. What others share stays on disk. What the container runtime has
+    unpacked stays with it.
 
     \b
     Examples:
-      cachectl evict minilm
+      cachectl evict minilm oci://nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8
     """
     from cached.client import OperatorClient
 

@@ -9,6 +9,7 @@ UNEXPECTED = 1
 USAGE = 2
 CORRUPT = 10
 NOT_SERVING = 12
+UNFIT = 17
 BROKEN_PIPE = 141
 INTERRUPTED = 130
 
@@ -29,6 +30,8 @@ MEANING = {
     13: "the daemon was not set up for what was asked, or a part is not installed",
     14: "the node's disk failed",
     15: "the target already holds another tree",
+    16: "the node's container runtime does not answer",
+    UNFIT: "`containerd check` found a problem",
     126: "exec: the program may not be run",
     127: "exec: there is no such program",
     INTERRUPTED: "interrupted (128 + signal for any other)",
@@ -52,6 +55,7 @@ OF_ERROR = {
     "Corrupt": CORRUPT,
     "NotVisible": 11,
     "Draining": NOT_SERVING,
+    "RuntimeUnavailable": 16,
     "NotConfigured": 13,
     "DiskFault": 14,
     "Incompatible": 15,

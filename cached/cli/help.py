@@ -14,12 +14,13 @@ is null. Fields may be added, never renamed or taken away.
 
   get            {ref, path, tree, lease: {id, expire_time, ttl}, size_bytes,
                   file_count, stale}
-  ls             {artifacts: [ARTIFACT]}
+  ls             {artifacts: [ARTIFACT]}; refs of images begin with oci://
   describe       DESCRIBE_RESPONSE
   status         STATUS_RESPONSE
   peers          LIST_PEERS_RESPONSE
   warm           {results: [{ref, state, path, tree, size_bytes, fetched_bytes,
-                  error}]}; state is accepted, fetching, warm or failed
+                  error}]}; state is accepted, fetching, unpacking, warm
+                  or failed
   evict          {results: [{ref, freed_bytes, error}]}
   pin, unpin     {results: [{ref, artifact: ARTIFACT, error}]}
   verify         {done_bytes, total_bytes, corrupt: [{blob, refs}]}

@@ -16,13 +16,13 @@ from cached.cli.several import Result, for_each, report
 @pass_options
 @click.pass_context
 def pin(ctx: click.Context, options: Options, refs: tuple[str, ...], output: Output) -> None:
-    """Keep models from eviction.
+    """Keep models and images from eviction.
 
     A pin lasts until `unpin`, also over restarts, and holds whether or not the model is here yet.
 
     \b
     Examples:
-      cachectl pin minilm
+      cachectl pin minilm oci://nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8
     """
     from cached.client import OperatorClient
 
@@ -38,7 +38,7 @@ def pin(ctx: click.Context, options: Options, refs: tuple[str, ...], output: Out
 @pass_options
 @click.pass_context
 def unpin(ctx: click.Context, options: Options, refs: tuple[str, ...], output: Output) -> None:
-    """Let pinned models be evicted again.
+    """Let pinned models and images be evicted again.
 
     A pin of the catalog is taken away in the catalog.
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from cached.core.image import SCHEME
 from cached.kit.units import parse_seconds
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -79,16 +80,27 @@ def output(command: F) -> F:
     )(command)  # fmt: skip
 
 
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of models that begin so; none when the daemon does not answer at once."""
+def _known(ctx: click.Context, *, images: bool) -> list[str]:
+    """Refs that the daemon knows; none when it does not answer at once."""
     from cached.client import CachedError, OperatorClient
 
     try:
         with OperatorClient(ctx.ensure_object(Options).address) as operator:
-            known = [artifact.ref for artifact in operator.list(timeout=COMPLETION_SECONDS)]
+            return [artifact.ref for artifact in operator.list(images=images, timeout=COMPLETION_SECONDS)]
     except CachedError:
         return []
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Models that begin so, or images once there is `oci:` before them."""
+    known = _known(ctx, images=incomplete.startswith(f"{SCHEME}:"))
     return [ref for ref in known if ref.startswith(incomplete)]
+
+
+def complete_image(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of images that begin so, without platforms."""
+    known = {ref.removeprefix(f"{SCHEME}://").partition("?")[0] for ref in _known(ctx, images=True)}
+    return sorted(name for name in known if name.startswith(incomplete))
 
 
 def ref_argument(*, required: bool = True) -> Callable[[F], F]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cached.cli.text import coarse, columns, plain
+from cached.core.errors import InvalidRequest
+from cached.core.image import ImageRef, is_image
 from cached.kit.units import show_bytes
 
 if TYPE_CHECKING:
@@ -41,6 +43,24 @@ def models(artifacts: Iterable[Artifact], now: float) -> str:
     return columns([header, *rows]) if rows else "no models: the catalog is empty, and nothing is here"
 
 
+def images(artifacts: Iterable[Artifact], now: float) -> str:
+    """A row for each image. The platform is named only where it is not this node's own."""
+    rows = [
+        (
+            *_image(each.ref),
+            _state(each),
+            show_bytes(each.size_bytes) if each.tree else "",
+            "unpacked" if each.in_runtime else "",
+            "yes" if each.pinned else "",
+            _ago(each.last_use_time, now) if each.HasField("last_use_time") else "",
+            each.last_error,
+        )
+        for each in artifacts
+    ]
+    header = ("IMAGE", "PLATFORM", "STATE", "SIZE", "RUNTIME", "PINNED", "LAST USED", "NOTE")
+    return columns([header, *rows]) if rows else "no images: the catalog has none, and nothing is here"
+
+
 def model(answer: DescribeResponse, now: float) -> str:
     """Facts, then files, leases and the neighbours in the swarm."""
     it = answer.artifact
@@ -52,6 +72,7 @@ def model(answer: DescribeResponse, now: float) -> str:
         ("path", it.path),
         ("tree", it.tree),
         ("size", f"{show_bytes(it.size_bytes)} in {it.file_count} files" if it.tree else ""),
+        ("runtime", ("unpacked" if it.in_runtime else "not unpacked") if is_image(it.ref) else ""),
         ("pinned", "yes" if it.pinned else "no"),
         ("catalog", "yes" if it.in_catalog else "no"),
         ("last used", _ago(it.last_use_time, now) if it.HasField("last_use_time") else "never"),
@@ -128,6 +149,15 @@ def peers(answer: ListPeersResponse) -> str:
     header = ("ADDRESS", "ZONE", "STATE", "USABLE IN", "RECEIVED", "SENT", "FAILURES")
     table = columns([header, *rows]) if rows else "no other node is known"
     return ", ".join(word for word in words if word) + "\n\n" + table
+
+
+def _image(ref: str) -> tuple[str, str]:
+    """Name and platform."""
+    try:
+        image = ImageRef.parse(ref)
+    except InvalidRequest:  # of a newer daemon
+        return ref, ""
+    return str(image.name), str(image.platform or "")
 
 
 def _swarm(swarm: Swarm) -> list[tuple[str, str]]:

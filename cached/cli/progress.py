@@ -24,6 +24,10 @@ class Display(Protocol):
         """Bytes have arrived."""
         ...
 
+    def tell(self, ref: str, note: str) -> None:
+        """Something without bytes goes on."""
+        ...
+
     def finish(self, ref: str, note: str, *, well: bool) -> None:
         """It has ended; `note` says how. Said only of what was shown before: a warm model is no news."""
         ...
@@ -33,6 +37,9 @@ class Silence:
     """Shows nothing."""
 
     def update(self, ref: str, progress: Progress) -> None:
+        pass
+
+    def tell(self, ref: str, note: str) -> None:
         pass
 
     def finish(self, ref: str, note: str, *, well: bool) -> None:
@@ -52,6 +59,10 @@ class Lines:
         if now - self._last.get(ref, -LINE_EVERY) >= LINE_EVERY:
             self._last[ref] = now
             self._say(ref, describe(progress))
+
+    def tell(self, ref: str, note: str) -> None:
+        self._last[ref] = self._monotonic()
+        self._say(ref, note)
 
     def finish(self, ref: str, note: str, *, well: bool) -> None:
         if self._last.pop(ref, None) is not None:
@@ -77,16 +88,22 @@ class OnTerminal:
         self._close()
 
     def update(self, ref: str, progress: Progress) -> None:
+        self._drawn().update(ref, progress)
+
+    def tell(self, ref: str, note: str) -> None:
+        self._drawn().tell(ref, note)
+
+    def finish(self, ref: str, note: str, *, well: bool) -> None:
+        if self._bars is not None:
+            self._bars.finish(ref, note, well=well)
+
+    def _drawn(self) -> Display:
         if self._bars is None:
             from cached.cli.bars import Bars
 
             bars = Bars()
             self._bars, self._close = bars, bars.close
-        self._bars.update(ref, progress)
-
-    def finish(self, ref: str, note: str, *, well: bool) -> None:
-        if self._bars is not None:
-            self._bars.finish(ref, note, well=well)
+        return self._bars
 
 
 def open_display(quiet: bool) -> AbstractContextManager[Display]:

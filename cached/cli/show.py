@@ -12,25 +12,28 @@ from cached.cli.render import emit, fields
 
 
 @click.command()
+@click.option("--images", is_flag=True, help="Container images instead of models.")
 @shared
 @output
 @pass_options
-def ls(options: Options, output: Output) -> None:
-    """List the models of the catalog and of this node.
+def ls(options: Options, images: bool, output: Output) -> None:
+    """List the models, or the images, of the catalog and of this node.
 
     \b
     Examples:
       cachectl ls
       cachectl ls -o json | jq -r '.artifacts[] | select(.state == "warm") | .ref'
+      cachectl ls --images
     """
     from cached.client import OperatorClient
 
     with OperatorClient(options.address) as operator:
-        artifacts = operator.list(timeout=options.timeout)
+        artifacts = operator.list(images=images, timeout=options.timeout)
+    page = pages.images if images else pages.models
     emit(
         output,
         {"artifacts": [fields(each) for each in artifacts]},
-        lambda: pages.models(artifacts, time.time()),
+        lambda: page(artifacts, time.time()),
     )
 
 
@@ -40,13 +43,14 @@ def ls(options: Options, output: Output) -> None:
 @output
 @pass_options
 def describe(options: Options, ref: str, output: Output) -> None:
-    """Tell all about one model.
+    """Tell all about one model or image.
 
     That is its state, where it comes from, its files, and what holds it.
 
     \b
     Examples:
       cachectl describe minilm
+      cachectl describe oci://nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8
     """
     from cached.client import OperatorClient
 

@@ -25,8 +25,8 @@ from cached.kit.units import show_bytes, show_seconds
 def verify(ctx: click.Context, options: Options, ref: str | None, output: Output) -> None:
     """Check what is on disk.
 
-    Every chunk of a model, or of the whole store when none is named, is read and compared. What is wrong
-    is quarantined, and fetched again when next asked for. The exit code is 10 when anything was.
+    Every chunk of a model or an image, or of the whole store when none is named, is read and compared. What
+    is wrong is quarantined, and fetched again when next asked for. The exit code is 10 when anything was.
 
     \b
     Examples:

@@ -8,20 +8,55 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cached.cli.options import Options, Output, output, pass_options, refs_argument, shared
+from cached.cli.options import Options, Output, complete_image, output, pass_options, refs_argument, shared
 from cached.cli.progress import Display, open_display
 from cached.cli.render import emit, fields
 from cached.cli.several import report
 from cached.cli.text import columns
+from cached.core.errors import InvalidRequest
+from cached.core.image import ImageName, ImageRef, Platform, is_image
 from cached.kit.units import show_bytes, show_seconds
 
 if TYPE_CHECKING:
     from cached._proto.v1.operator_pb2 import WarmResponse
 
 
+def _platform(ctx: click.Context, param: click.Parameter, value: str | None) -> Platform | None:
+    try:
+        return value if value is None else Platform.parse(value)
+    except InvalidRequest as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _images(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[ImageName]:
+    for value in values:
+        if "://" in value:
+            raise click.BadParameter(f"{value!r} is a URI; write the name alone, as in a pod")
+    try:
+        return [ImageName.parse(value) for value in values]
+    except InvalidRequest as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command()
 @refs_argument(required=False)
-@click.option("--all", "everything", is_flag=True, help="All models of the catalog.")
+@click.option(
+    "--image",
+    "images",
+    metavar="NAME",
+    multiple=True,
+    callback=_images,
+    shell_complete=complete_image,
+    help="A container image, named as in a pod; may be given several times, and beside models.",
+)
+@click.option(
+    "--platform",
+    metavar="OS/ARCH",
+    callback=_platform,
+    help="The platform of these images. [default: this node's]",
+)
+@click.option("--pull", is_flag=True, help="Have the node's container runtime unpack the images, too.")
+@click.option("--all", "everything", is_flag=True, help="All models and images of the catalog.")
 @click.option("--no-wait", is_flag=True, help="Hand the work to the daemon and leave.")
 @shared
 @output
@@ -31,11 +66,14 @@ def warm(
     ctx: click.Context,
     options: Options,
     refs: tuple[str, ...],
+    images: list[ImageName],
+    platform: Platform | None,
+    pull: bool,
     everything: bool,
     no_wait: bool,
     output: Output,
 ) -> None:
-    """Make models complete ahead of their readers.
+    """Make models and images complete ahead of their readers.
 
     The daemon does the work, and goes on when cachectl is interrupted. One model's failure does not stop
     the others; the exit code is that of the first failure.
@@ -43,16 +81,26 @@ def warm(
     \b
     Examples:
       cachectl warm minilm llama@v3
+      cachectl warm --image nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8 --pull
       cachectl warm --all --no-wait
     """
-    if bool(refs) == everything:
-        raise click.UsageError("name models, or give --all")
+    wanted = [*refs, *(str(ImageRef(name, platform)) for name in images)]
+    if bool(wanted) == everything:
+        raise click.UsageError("name models or images, or give --all")
+    if platform and not images:
+        raise click.UsageError("--platform is of the images that --image names")
+    if pull and not everything and not any(map(is_image, wanted)):
+        raise click.UsageError("--pull is for images; name one with --image")
+    if pull and platform:
+        raise click.UsageError("--pull has the runtime unpack for its own platform; leave --platform out")
     from cached.client import OperatorClient
 
     results: dict[str, dict[str, Any]] = {}
     try:
         with OperatorClient(options.address) as operator, open_display(options.quiet) as display:
-            events = operator.warm(refs, everything=everything, wait=not no_wait, timeout=options.timeout)
+            events = operator.warm(
+                wanted, everything=everything, wait=not no_wait, pull=pull, timeout=options.timeout
+            )
             follow(events, display, results)
     finally:
         code = report(results.values())
@@ -61,7 +109,7 @@ def warm(
 
 
 def follow(events: Iterable[WarmResponse], display: Display, results: dict[str, dict[str, Any]]) -> None:
-    """Show the events of all models, and keep in `results` how far each has come."""
+    """Show the events of all models and images, and keep in `results` how far each has come."""
     from cached.client.grant import progress_of
 
     began = time.monotonic()
@@ -71,6 +119,9 @@ def follow(events: Iterable[WarmResponse], display: Display, results: dict[str, 
         if kind in ("resolved", "progress"):
             result["state"] = "fetching"
             display.update(ref, progress_of(event))
+        elif kind == "unpacking":
+            result["state"] = "unpacking"
+            display.tell(ref, "unpacking")
         elif kind == "warmed":
             result.update(fields(event.warmed), state="warm")
             took = show_seconds(time.monotonic() - began)

@@ -57,19 +57,21 @@ class OperatorClient:
         *,
         everything: bool = False,
         wait: bool = True,
+        pull: bool = False,
         timeout: float | None = None,
     ) -> Iterator[wire.WarmResponse]:
-        """Events of all models, mixed; a model's failure is an event."""
-        request = wire.WarmRequest(refs=refs, all=everything, wait=wait)
+        """Events of all models and images, mixed; one's failure is an event. With `pull` the node's container
+        runtime unpacks the images, too."""
+        request = wire.WarmRequest(refs=refs, all=everything, wait=wait, pull=pull)
         return self._connection.stream(lambda left: self._stub().Warm(request, timeout=left), timeout)
 
-    def list(self, *, timeout: float | None = None) -> Sequence[types.Artifact]:
-        """All models of the catalog and on this node, by ref."""
-        request = wire.ListRequest()
+    def list(self, *, images: bool = False, timeout: float | None = None) -> Sequence[types.Artifact]:
+        """All models of the catalog and on this node, or all images, by ref."""
+        request = wire.ListRequest(images=images)
         return self._connection.call(lambda left: self._stub().List(request, timeout=left), timeout).artifacts
 
     def describe(self, ref: str, *, timeout: float | None = None) -> cache.DescribeResponse:
-        """All about one model."""
+        """All about one model or image."""
         request = cache.DescribeRequest(ref=ref)
         return self._connection.call(
             lambda left: self._connection.cache().Describe(request, timeout=left), timeout
@@ -83,7 +85,7 @@ class OperatorClient:
         ).freed_bytes
 
     def pin(self, ref: str, *, timeout: float | None = None) -> types.Artifact:
-        """Keep a model from eviction, here already or not."""
+        """Keep a model or an image from eviction, here already or not."""
         request = wire.PinRequest(ref=ref)
         return self._connection.call(lambda left: self._stub().Pin(request, timeout=left), timeout).artifact
 
@@ -98,7 +100,7 @@ class OperatorClient:
         return self._connection.call(lambda left: self._stub().Status(request, timeout=left), timeout)
 
     def verify(self, ref: str = "", *, timeout: float | None = None) -> Iterator[wire.VerifyResponse]:
-        """Read one model, or with an empty ref the whole store, again; the last message says so."""
+        """Read one model or image, or with an empty ref the whole store, again; the last message says so."""
         request = wire.VerifyRequest(ref=ref)
         return self._connection.stream(lambda left: self._stub().Verify(request, timeout=left), timeout)
 

@@ -64,8 +64,8 @@ def check(config: Path | None) -> None:
     """Check the settings, and the catalog that they name."""
     settings = _settings(config)
     if settings.catalog:
-        models = catalogs.load(settings.catalog).models
-        click.echo(f"catalog {settings.catalog}: {len(models)} models")
+        catalog = catalogs.load(settings.catalog)
+        click.echo(f"catalog {settings.catalog}: {len(catalog.models)} models, {len(catalog.images)} images")
     click.echo("settings: ok")
 
 

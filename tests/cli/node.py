@@ -18,6 +18,7 @@ from cached._proto.v1 import cache_pb2, cache_pb2_grpc, operator_pb2, operator_p
 
 TREE = "sha256:" + "ab" * 32
 MIB = 1 << 20
+IMAGE = "oci://registry.example:5000/nim/llama:1.8"
 CODES = {
     "InvalidRequest": grpc.StatusCode.INVALID_ARGUMENT,
     "NotFound": grpc.StatusCode.NOT_FOUND,
@@ -64,6 +65,7 @@ class Node:
 
     Refs: `minilm` is warm; `cold` arrives in steps; `slow` never ends; `hidden` lies where nobody sees
     it; `stale` is the revision last known; `fail-REASON` fails so; any other is not found.
+    The image IMAGE arrives in steps, all others are here.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -75,6 +77,7 @@ class Node:
         self.step = 0.0
         self.steps = 4
         self.acquired: list[cache_pb2.AcquireRequest] = []
+        self.warmed: list[operator_pb2.WarmRequest] = []
         self.renewed: list[str] = []
         self.released: list[str] = []
         self.evicted: list[str] = []
@@ -146,7 +149,7 @@ class Node:
 def _check(ref: str, context: grpc.ServicerContext) -> None:
     if ref.startswith("fail-"):
         refuse(context, ref.removeprefix("fail-"), ref)
-    if ref not in ("minilm", "cold", "slow", "hidden", "stale"):
+    if ref not in ("minilm", "cold", "slow", "hidden", "stale", IMAGE):
         refuse(context, "NotFound", ref)
 
 
@@ -222,6 +225,7 @@ class _Operator(operator_pb2_grpc.OperatorServiceServicer):
         self, request: operator_pb2.WarmRequest, context: grpc.ServicerContext
     ) -> Iterator[operator_pb2.WarmResponse]:
         node, Response = self.node, operator_pb2.WarmResponse
+        node.warmed.append(request)
         refs = ["minilm", "cold"] if request.all else list(request.refs)
         for ref in refs:
             yield Response(ref=ref, accepted=Response.Accepted())
@@ -232,20 +236,35 @@ class _Operator(operator_pb2_grpc.OperatorServiceServicer):
                 yield Response(ref=ref, failed=detail(ref.removeprefix("fail-"), ref))
                 continue
             fetched = 0
-            if ref in ("cold", "slow"):
+            if ref in ("cold", "slow", IMAGE):
                 yield Response(ref=ref, resolved=_resolved(ref, node.steps * 25 * MIB))
                 for step in node.fetch(ref, context):
                     fetched = step.done_bytes
                     yield Response(ref=ref, progress=step)
-            warmed = Response.Warmed(
-                path=str(node.model), tree=TREE, size_bytes=90_868_376, fetched_bytes=fetched
-            )
+            here = ref.startswith("oci://") and not fetched
+            if ref.startswith("oci://") and request.pull:
+                yield Response(ref=ref, unpacking=Response.Unpacking())
+                time.sleep(node.step)
+            path = "" if here else str(node.model)
+            warmed = Response.Warmed(path=path, tree=TREE, size_bytes=90_868_376, fetched_bytes=fetched)
             yield Response(ref=ref, warmed=warmed)
 
     def List(
         self, request: operator_pb2.ListRequest, context: grpc.ServicerContext
     ) -> operator_pb2.ListResponse:
         node = self.node
+        if request.images:
+            return operator_pb2.ListResponse(
+                artifacts=[
+                    node.artifact("oci://docker.io/library/redis:7", pinned=True, in_runtime=True),
+                    types_pb2.Artifact(
+                        ref="oci://quay.io/a/b:1?platform=linux/arm64",
+                        state=types_pb2.ARTIFACT_STATE_FAILED,
+                        last_error="quay.io does not\nanswer",
+                    ),
+                    types_pb2.Artifact(ref=IMAGE, state=types_pb2.ARTIFACT_STATE_COLD, in_catalog=True),
+                ]
+            )
         return operator_pb2.ListResponse(
             artifacts=[
                 types_pb2.Artifact(ref="big", state=types_pb2.ARTIFACT_STATE_COLD, in_catalog=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from grpc_health.v1 import health_pb2
 
 from cached._proto.v1 import cache_pb2, operator_pb2
 from tests.cli.conftest import Ask
-from tests.cli.node import TREE, Node
+from tests.cli.node import IMAGE, TREE, Node
 
 
 def parsed(text: str) -> Any:
@@ -274,9 +275,94 @@ def test_warm_without_waiting(ask: Ask) -> None:
     assert rows[1:] == [["minilm", "accepted"], ["cold", "accepted"]]
 
 
-@pytest.mark.parametrize("args", [["warm"], ["warm", "--all", "minilm"]])
+@pytest.mark.parametrize(
+    "args", [["warm"], ["warm", "--all", "minilm"], ["warm", "--all", "--image", "redis"]]
+)
 def test_warm_wants_names_or_all(ask: Ask, args: list[str]) -> None:
     assert ask(*args).exit_code == 2
+
+
+def test_warm_of_images_beside_models(node: Node, ask: Ask) -> None:
+    names = ["--image", "redis", "--image", IMAGE.removeprefix("oci://")]
+    result = ask("warm", "minilm", *names, "--platform", "linux/arm64", "-q")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (asked,) = node.warmed
+    assert (asked.pull, asked.all) == (False, False)
+    assert list(asked.refs) == [
+        "minilm",
+        "oci://docker.io/library/redis:latest?platform=linux/arm64",
+        f"{IMAGE}?platform=linux/arm64",
+    ]
+
+
+def test_warm_has_the_runtime_unpack_images(node: Node, ask: Ask) -> None:
+    result = ask("warm", "--image", IMAGE.removeprefix("oci://"), "--image", "redis:7", "--pull")
+    assert result.exit_code == 0
+    assert [(list(asked.refs), asked.pull) for asked in node.warmed] == [
+        ([IMAGE, "oci://docker.io/library/redis:7"], True)
+    ]
+    told = [line.split(maxsplit=1) for line in result.stderr.splitlines()]
+    assert [ref for ref, _ in told] == [IMAGE] * 3 + ["oci://docker.io/library/redis:7"] * 2
+    assert told[0][1].startswith("0% 0 B of 100 MiB")
+    assert [words for _, words in (told[1], told[3])] == ["unpacking"] * 2
+    rows = [line.split() for line in result.stdout.splitlines()[1:]]
+    assert rows == [
+        [IMAGE, "warm", "86.7", "MiB", "100", "MiB", str(node.model)],
+        ["oci://docker.io/library/redis:7", "warm", "86.7", "MiB", "0", "B", "-"],
+    ]
+
+
+def test_warm_of_all_may_pull_the_images_among_it(node: Node, ask: Ask) -> None:
+    assert ask("warm", "--all", "--pull", "--no-wait").exit_code == 0
+    assert (node.warmed[0].all, node.warmed[0].pull) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (["minilm", "--pull"], "name one with --image"),
+        (["minilm", "--platform", "linux/arm64"], "--platform is of the images"),
+        (["--image", "redis", "--platform", "linux/arm64", "--pull"], "leave --platform out"),
+        (["--image", "redis", "--platform", "arm64"], "not a platform: 'arm64' (write it as linux/amd64)"),
+        (["--image", "Redis"], "not a repository: 'library/Redis'"),
+        (["--image", "redis:a b"], "not an image's tag: 'a b'"),
+        (["--image", "redis@sha256:beef"], "sha256:beef"),
+        (["--image", "docker://redis"], "write the name alone"),
+        (["--image", ""], "not a repository"),
+    ],
+)
+def test_what_is_wrong_with_images_is_a_usage_error(node: Node, ask: Ask, args: list[str], why: str) -> None:
+    result = ask("warm", *args)
+    assert (result.exit_code, result.stdout, node.warmed) == (2, "", [])
+    assert why in " ".join(result.stderr.split())
+
+
+def test_an_image_may_be_a_ref_everywhere(node: Node, ask: Ask) -> None:
+    assert ask("pin", IMAGE).stdout == f"{IMAGE} pinned\n"
+    assert ask("unpin", IMAGE).stdout == f"{IMAGE} unpinned\n"
+    assert ask("evict", IMAGE).stdout == f"{IMAGE} evicted, 86.7 MiB freed\n"
+    assert ask("verify", IMAGE, "-q").stdout == f"{IMAGE}: 100 MiB verified, all well\n"
+    facts = dict(
+        line.split(maxsplit=1) for line in ask("describe", IMAGE).stdout.split("\n\n")[0].splitlines()
+    )
+    assert (facts["ref"], facts["runtime"]) == (IMAGE, "not unpacked")
+    assert "runtime" not in ask("describe", "minilm").stdout
+
+
+def test_ls_of_images(ask: Ask) -> None:
+    header, redis, broken, cold = ask("ls", "--images").stdout.splitlines()
+    assert re.split(r"  +", header) == [
+        "IMAGE", "PLATFORM", "STATE", "SIZE", "RUNTIME", "PINNED", "LAST USED", "NOTE",
+    ]  # fmt: skip
+    assert re.split(r"  +", redis) == [
+        "docker.io/library/redis:7", "-", "warm", "86.7 MiB", "unpacked", "yes", "3m ago", "-",
+    ]  # fmt: skip
+    assert re.split(r"  +", broken) == [
+        "quay.io/a/b:1", "linux/arm64", "failed", "-", "-", "-", "-", "quay.io does not?answer",
+    ]  # fmt: skip
+    assert re.split(r"  +", cold) == ["registry.example:5000/nim/llama:1.8", "-", "cold", *["-"] * 5]
+    exact = parsed(ask("ls", "--images", "-o", "json").stdout)["artifacts"]
+    assert [each["in_runtime"] for each in exact] == [True, False, False]
 
 
 def test_evict_goes_on_after_a_refusal(node: Node, ask: Ask) -> None:

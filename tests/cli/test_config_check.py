@@ -20,6 +20,13 @@ def test_a_catalog_is_known_by_its_models(tmp_path: Path, ask: Ask) -> None:
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/file.yaml: valid catalog\n")
 
 
+def test_a_catalog_may_have_images_alone(tmp_path: Path, ask: Ask) -> None:
+    for text in (CATALOG + "images:\n  redis:7: {}\n", "images:\n  nvcr.io/nim/llama:1.8: {pull: true}\n"):
+        assert ask("config", "check", write(tmp_path, text)).stdout.endswith("valid catalog\n")
+    settings = "images:\n  mirror: 127.0.0.1:7402\n  upstreams: {docker.io: {}}\n"
+    assert ask("config", "check", write(tmp_path, settings)).stdout.endswith("valid settings\n")
+
+
 def test_anything_else_is_settings(tmp_path: Path, ask: Ask) -> None:
     path = write(tmp_path, "capacity: 2TiB\n")
     result = ask("config", "check", "-o", "json", path)

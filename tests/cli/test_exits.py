@@ -43,6 +43,7 @@ def test_codes_are_stable() -> None:
         "NotFound Denied NoSpace SourceUnavailable Unreachable TimedOut InUse Corrupt NotVisible Draining"
     )
     assert [exits.OF_ERROR[name] for name in classes.split()] == list(range(3, 13))
+    assert (exits.OF_ERROR["RuntimeUnavailable"], exits.UNFIT) == (16, 17)
 
 
 def test_a_class_of_a_newer_daemon_is_unexpected() -> None:

@@ -59,6 +59,14 @@ def test_each_model_has_its_own_lines() -> None:
     assert [line.split()[0] for line in out.getvalue().splitlines()] == ["a", "b"]
 
 
+def test_what_has_no_bytes_is_told_at_once_and_so_is_its_end() -> None:
+    out, clock = io.StringIO(), Clock()
+    lines = Lines(out, clock)
+    lines.tell("oci://a/b:1", "unpacking")
+    lines.finish("oci://a/b:1", "warm", well=True)
+    assert out.getvalue() == "oci://a/b:1 unpacking\noci://a/b:1 warm\n"
+
+
 def test_a_warm_model_is_no_news() -> None:
     out = io.StringIO()
     Lines(out, Clock()).finish("minilm", "ready", well=True)

@@ -63,6 +63,13 @@ def test_commands_options_and_models_are_completed(run: Run) -> None:
     assert complete(run, "cachectl evict minilm ") == ["big", "cold", "minilm"]
 
 
+def test_images_are_completed_where_they_are_meant(run: Run) -> None:
+    named = ["docker.io/library/redis:7", "quay.io/a/b:1", "registry.example:5000/nim/llama:1.8"]
+    assert complete(run, "cachectl warm --image ") == named
+    assert complete(run, "cachectl warm --image q") == ["quay.io/a/b:1"]
+    assert complete(run, "cachectl pin oci://d") == ["oci://docker.io/library/redis:7"]
+
+
 def test_models_are_completed_from_the_daemon_that_was_named(run: Run) -> None:
     assert complete(run, "cachectl --address /nowhere/cached.sock get mi") == []
 

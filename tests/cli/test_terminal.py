@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cached.cli import bars
 from cached.core.progress import Progress
-from tests.cli.node import Node
+from tests.cli.node import IMAGE, Node
 from tests.cli.terminal import Terminal
 from tests.cli.test_exec import LISTENER
 
@@ -63,6 +63,26 @@ def test_several_models_have_a_bar_each(node: Node) -> None:
     assert "error: fail-NoSpace: NoSpace happened" in drawn
     rows = [line.split()[:2] for line in drawn[-3:]]
     assert rows == [["cold", "warm"], ["minilm", "warm"], ["fail-NoSpace", "failed"]]
+
+
+def test_an_image_is_fetched_and_then_unpacked(node: Node) -> None:
+    node.step = 0.3
+    with Terminal(node, "warm", "--image", IMAGE.removeprefix("oci://"), "--pull") as terminal:
+        assert terminal.end() == 0
+    drawn = frames(terminal.shown)
+    bars = [line for line in drawn if "━" in line]
+    assert any("120 MiB/s" in line for line in bars)
+    assert any(re.search(r"100 MiB/100 MiB +unpacking$", line) for line in bars), bars
+    assert re.search(r"100% 100 MiB/100 MiB +86\.7 MiB warm after", bars[-1])
+
+
+def test_an_image_that_is_here_is_unpacked_all_the_same(node: Node) -> None:
+    node.step = 0.3
+    with Terminal(node, "warm", "--image", "redis:7", "--pull") as terminal:
+        assert terminal.end() == 0
+    bars = [line for line in frames(terminal.shown) if "━" in line]
+    assert any(line.endswith("unpacking") for line in bars), bars
+    assert re.search(r"86\.7 MiB warm after [\d.]+s$", bars[-1])
 
 
 def test_a_warm_model_draws_nothing(node: Node) -> None:

@@ -9,6 +9,7 @@ import pytest
 from cached.client import OperatorClient, Unreachable
 from cached.core.errors import Denied, InUse, NotFound
 from tests.client.daemon import Daemon, until
+from tests.serve.fake_engine import IMAGE
 
 
 def test_every_call(daemon: Daemon) -> None:
@@ -26,6 +27,9 @@ def test_every_call(daemon: Daemon) -> None:
             "accepted",
         ]
         assert [event.ref for event in operator.warm(["minilm"])] == ["minilm"] * 4
+        assert [image.ref for image in operator.list(images=True)] == [IMAGE]
+        pulled = [event.WhichOneof("event") for event in operator.warm([IMAGE], pull=True)]
+        assert pulled == ["accepted", "resolved", "progress", "unpacking", "warmed"]
         assert operator.serving()
         assert operator.serving("cached.v1.OperatorService")
         with pytest.raises(NotFound):

@@ -18,12 +18,14 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 def test_check_reads_settings_and_their_catalog(tmp_path: Path) -> None:
     catalog = tmp_path / "catalog.yaml"
-    catalog.write_text("models: {m: {source: 's3://b/m'}}")
+    catalog.write_text(
+        "models: {m: {source: 's3://b/m'}}\nimages: {'redis:7': {pull: true}, 'quay.io/a/b': {}}"
+    )
     settings = tmp_path / "cached.yaml"
     settings.write_text(f"catalog: {catalog}\n")
     done = run("config", "check", "--config", str(settings))
     assert done.returncode == 0
-    assert "1 models" in done.stdout
+    assert "1 models, 2 images" in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [("config", "check"), ()])
