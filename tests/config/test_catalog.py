@@ -28,6 +28,21 @@ models:
     assert model.selection.include == ("*.safetensors", "*.json")
 
 
+def test_images_stand_beside_the_models() -> None:
+    read = catalog.parse(
+        """
+images:
+  nvcr.io/nim/meta/llama-3.1-70b-instruct:1.8: {pull: true, pin: true}
+  redis:
+  quay.io/a/b:c: {platform: linux/arm64/v8}
+""",
+        "c.yaml",
+    )
+    assert read.images["nvcr.io/nim/meta/llama-3.1-70b-instruct:1.8"].pull
+    assert not read.images["redis"].pin
+    assert read.images["quay.io/a/b:c"].platform == "linux/arm64/v8"
+
+
 def test_an_empty_file_is_an_empty_catalog() -> None:
     assert catalog.parse("", "c.yaml").models == {}
 
@@ -48,6 +63,11 @@ def test_an_empty_file_is_an_empty_catalog() -> None:
         ("models: {x: {source: 's3://a', pin: 'sometimes'}}", "models.x.pin"),
         ("models: {x: {source: 's3://a'}, x: {source: 's3://b'}}", "stands twice"),
         ("model: {}", "unknown key model"),
+        ("images: {A/b: {}}", "'A/b'"),
+        ("images: {a: {pul: true}}", "unknown key images.a.pul"),
+        ("images: {a: {platform: linux}}", "images.a.platform"),
+        ("images: {a: {pull: true, platform: linux/arm64}}", "images.a: pull"),
+        ("images: [a]", "images"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, named: str) -> None:

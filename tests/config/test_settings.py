@@ -66,6 +66,12 @@ def test_a_catalog_closes_the_door_to_other_sources(tmp_path: Path) -> None:
         ("allow_sources: ['ftp://x']", "allow_sources"),
         ("sockets: {pods_mode: 438}", "sockets.pods_mode"),
         ("sources: {s3: {endpoint: 'http://user:hunter2@host'}}", "sources.s3.endpoint"),
+        ("images: {upstreams: {'a b': {}}}", "images.upstreams: not a registry"),
+        ("images: {upstreams: {quay.io: {endpoint: 'http://user:hunter2@host'}}}", "quay.io.endpoint"),
+        ("images: {upstreams: {quay.io: {trust: ['**']}}}", "unknown key images.upstreams.quay.io.trust"),
+        ("images: {mirror: '0.0.0.0:7402'}", "mirror: pullers show passwords there"),
+        ("images: {mirror: 'mirror.test:7402'}", "mirror: pullers show passwords there"),
+        ("images: {mirror: '7402'}", "images.mirror: write host:port"),
         ("- a\n- b", "must be a mapping"),
         ("a: [", "not valid YAML"),
         ("capacity: 1\ncapacity: 2", "stands twice"),
@@ -78,6 +84,21 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str) -> None:
         settings.load(file, {})
     assert named in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "127.0.0.1:7402",
+        "'[::1]:7402'",
+        "localhost:7402",
+        "127.7.7.7:0",
+        "0.0.0.0:7402, mirror_for_others: true",
+    ],
+)
+def test_the_mirror_stays_on_its_node_unless_told(tmp_path: Path, said: str) -> None:
+    file = write(tmp_path / "c.yaml", f"images: {{mirror: {said}}}")
+    assert settings.load(file, {}).images.mirror
 
 
 def test_all_faults_come_at_once(tmp_path: Path) -> None:

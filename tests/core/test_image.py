@@ -45,7 +45,7 @@ def test_a_digest_wins_over_the_tag() -> None:
     "text",
     [
         "", ":", "@", "/", "a:", "a@", "a@sha256:12", "A/b", "a//b", "/a", "a/", "../a", "a/../b", "a b",
-        "a\0", "a:b c", "a:.b", "quay.io/", "quay.io/A", "quay.io/a:b:c", "quay.io:99999999/a", "user@quay.io/a",
+        "a\0", "a:b c", "a:.b", "quay.io/", "quay.io/A", "quay.io/a:b:c", "quay.io:99999999/a", "u@quay.io/a",
         "http://quay.io/a", "quay.io/a?b", "quay.io/a#b", "quay.io/a%2fb", "é/a", "quay.io/a:é",
         f"a@sha512:{'0' * 128}", f"a@{DIGEST}x", "a" * 300, "quay.io/" + "a/" * 200, "-a.io/a", "a.io-/a",
     ],
