@@ -143,6 +143,9 @@ def assert_accounts_equal_the_disk(store: Store) -> None:
         assert not store.missing(tree)
     assert rows_of(store._parts.index, "SELECT blob FROM blobs") == set(complete)
     assert rows_of(store._parts.index, "SELECT tree FROM trees WHERE published") == set(ledger.trees)
+    said = {f"{record.reference} {record.digest}" for record in store.manifests()}
+    assert rows_of(store._parts.index, "SELECT reference || ' ' || digest FROM manifests") == said
+    assert all(store.has_blob(record.digest) for record in store.manifests())
 
 
 def rows_of(index: Index, query: str) -> set[str]:

@@ -18,7 +18,7 @@ from cached.core.digest import Digest
 from cached.core.tree import Tree, TreeFile
 from cached.store import eviction
 from cached.store.ledger import Kind, footprint
-from cached.store.records import Lease, PinnedBy, RefRecord
+from cached.store.records import Lease, ManifestRecord, PinnedBy, RefRecord
 from cached.store.state import State, pack
 
 SIZES = [0, 1, 4096, 4097, 20_000, 50_000, 100_000]
@@ -33,6 +33,8 @@ BY_DIGEST = {tree.digest: tree for tree in TREES}
 some_tree = st.sampled_from(TREES)
 some_ref = st.sampled_from(["a", "b", "c"])
 some_pinner = st.sampled_from(PinnedBy)
+some_blob = st.sampled_from([blob for blob, _ in BLOBS])
+DEMOTED = -(10**9)
 
 
 class Accounts(RuleBasedStateMachine):
@@ -51,6 +53,8 @@ class Accounts(RuleBasedStateMachine):
         self.leased: dict[str, Digest] = {}
         self.refs: dict[str, Digest] = {}
         self.pins: set[tuple[str, PinnedBy]] = set()
+        self.kept: dict[Digest, float] = {}
+        self.manifests: dict[tuple[str, str], ManifestRecord] = {}
         self.uses = 0
 
     # What the store does
@@ -96,6 +100,9 @@ class Accounts(RuleBasedStateMachine):
     def release(self, tree: Tree) -> None:
         self.flying.remove(tree)
         self.state.end_flight(tree)
+        for blob in tree.blobs.keys() - self.complete.keys():
+            if not self._in_flight(blob):
+                self.kept.pop(blob, None)
 
     @initialize(trees=st.lists(some_tree, max_size=5))
     def bring_some(self, trees: list[Tree]) -> None:
@@ -132,6 +139,33 @@ class Accounts(RuleBasedStateMachine):
         self.uses += 1
         self.published[tree] = self.uses
         assert self.state.touch(tree, 1.0) == self.uses
+
+    @precondition(lambda self: self.published)
+    @rule(data=st.data())
+    def demote(self, data: st.DataObject) -> None:
+        tree = data.draw(st.sampled_from(sorted(self.published)))
+        self.uses += 1
+        self.published[tree] = DEMOTED + self.uses
+        self.state.demote(tree)
+
+    @rule(blob=some_blob, until=st.floats(0, 100))
+    def keep(self, blob: Digest, until: float) -> None:
+        self.state.ledger.keep(blob, until)
+        if blob in self.complete or self._in_flight(blob):
+            self.kept[blob] = max(until, self.kept.get(blob, until))
+
+    @rule(blob=some_blob)
+    def let_go(self, blob: Digest) -> None:
+        self.state.ledger.let_go(blob)
+        self.kept.pop(blob, None)
+
+    @precondition(lambda self: self.complete)
+    @rule(data=st.data(), reference=some_ref, seen_at=st.floats(0, 100))
+    def set_manifest(self, data: st.DataObject, reference: str, seen_at: float) -> None:
+        blob = data.draw(st.sampled_from(sorted(self.complete)))
+        record = ManifestRecord("host/name", reference, blob, 1, "text/plain", seen_at, public=True)
+        self.state.manifests.put(record)
+        self.manifests["host/name", reference] = record
 
     @rule(ref=some_ref, tree=some_tree)
     def resolve(self, ref: str, tree: Tree) -> None:
@@ -180,8 +214,9 @@ class Accounts(RuleBasedStateMachine):
         removal = self.state.take_out(plan, kept)
         assert removal.size == plan.freed
         for name, _, _ in removal.loose:
-            self.complete.pop(Digest(name), None)
             self.quarantined.pop(name, None)
+            if self.complete.pop(Digest(name), None) is not None:
+                self._unsay(Digest(name))
         for tree in trees:
             del self.published[tree]
 
@@ -195,13 +230,19 @@ class Accounts(RuleBasedStateMachine):
             self.state.unpublish(tree)
             del self.published[tree]
         before = self.state.ledger.entries[blob]
-        self.state.ledger.lose(blob)
+        self.state.lose(blob)
+        self.kept.pop(blob, None)
+        self._unsay(blob)
         assert self.state.ledger.entries.get(blob) is not before
         size = self.complete.pop(blob)
         name = f"{blob.hex}.{len(self.quarantined)}"
         if name not in self.state.ledger.entries:
             self.state.ledger.add(name, size, Kind.QUARANTINED)
             self.quarantined[name] = size
+
+    def _unsay(self, blob: Digest) -> None:
+        """The blob left, and with it whatever was said of it."""
+        self.manifests = {name: record for name, record in self.manifests.items() if record.digest != blob}
 
     # What must hold
 
@@ -219,6 +260,9 @@ class Accounts(RuleBasedStateMachine):
     def _in_flight(self, blob: str) -> bool:
         return any(blob in tree.blobs for tree in self.flying)
 
+    def _stays(self, blob: str) -> bool:
+        return blob in self.kept or self._in_flight(blob)
+
     def _freed(self, loose: set[str], trees: set[Digest], kept: frozenset[Digest]) -> int:
         """What removing these gives back, blob by blob."""
         freed = sum(
@@ -226,7 +270,7 @@ class Accounts(RuleBasedStateMachine):
         )
         for blob, size in self.complete.items():
             users = self._users(blob)
-            if users and users <= trees and blob not in kept and not self._in_flight(blob):
+            if users and users <= trees and blob not in kept and not self._stays(blob):
                 freed += footprint(size)
         return freed
 
@@ -244,7 +288,7 @@ class Accounts(RuleBasedStateMachine):
         assert ledger.held == sum(
             footprint(size)
             for blob, size in self.complete.items()
-            if self._in_flight(blob) or self._users(blob) & held
+            if self._stays(blob) or self._users(blob) & held
         )
         assert ledger.evictable == self._freed(set(ledger.loose), self._idle(), frozenset())
 
@@ -252,8 +296,16 @@ class Accounts(RuleBasedStateMachine):
     def what_nobody_uses_is_loose(self) -> None:
         names = [*self.complete, *self.quarantined, *self.state.staged]
         assert set(self.state.ledger.loose) == {
-            name for name in names if not self._users(name) and not self._in_flight(name)
+            name for name in names if not self._users(name) and not self._stays(name)
         }
+        assert self.state.ledger.kept == self.kept
+
+    @invariant()
+    def what_was_said_of_a_blob_stays_as_long_as_the_blob(self) -> None:
+        said = {(record.repository, record.reference): record for record in self.state.manifests.all()}
+        assert said == self.manifests
+        for reference in "abc":
+            assert self.state.manifests.get("host/name", reference) == said.get(("host/name", reference))
 
     @invariant()
     def idle_trees_stand_in_the_order_of_their_use(self) -> None:
