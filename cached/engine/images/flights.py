@@ -36,13 +36,15 @@ _LOOK: Final = 5.0  # seconds between two looks where no news is heard
 class Arrival(Meter):
     """A blob's flight as its readers see it.
 
-    readers: where it may be read, and on whose behalf, a few, whoever came last at the end.
+    readers: where it may be read, and on whose behalf, a few, whoever came last at the end. spoils: how often
+    what had come was wrong as a whole.
     """
 
     def __init__(self, clock: Clock, size: int, found: int) -> None:
         super().__init__(clock, size, found)
         self.readers: OrderedDict[tuple[Repository, Reader], None] = OrderedDict()
         self.news = asyncio.Event()
+        self.spoils = 0
 
     def came(self, repository: Repository, reader: Reader) -> None:
         """Somebody waits for the blob who may have it from there."""
@@ -57,6 +59,11 @@ class Arrival(Meter):
 
     def count_peer(self, received: int) -> None:
         super().count_peer(received)
+        self.tell()
+
+    def discount(self, lost: int) -> None:
+        super().discount(lost)
+        self.spoils += 1
         self.tell()
 
     def tell(self) -> None:
@@ -100,9 +107,7 @@ class BlobFlights:
 
     def is_here(self, blob: Digest) -> bool:
         """Whether the blob is complete in the store or in the runtime's own."""
-        return self._store.has_blob(blob) or (
-            self._content is not None and self._content.size(blob) is not None
-        )
+        return self._store.has_blob(blob) or (self._content is not None and blob in self._content.here)
 
     @asynccontextmanager
     async def read(
@@ -114,7 +119,7 @@ class BlobFlights:
         """
         blob = found.digest
         self._store.keep(blob, self._grace)
-        if self._store.has_blob(blob) or (self.is_here(blob) and not keep_in_store):
+        if self._store.has_blob(blob) or (not keep_in_store and self.is_here(blob)):
             yield Reading(self, found, None)
             return
         file = file_of(repository, found)
@@ -194,29 +199,46 @@ class BlobFlights:
 
 
 class Reading:
-    """Implements `cached.engine.images.views.BlobReader`; `flight` is None when the blob was here already."""
+    """Implements `cached.engine.images.views.BlobReader`; `flight` is None when the blob was here already.
+
+    The last chunk is given only once the whole is what its name says: nobody gets a whole blob that is wrong.
+    """
 
     def __init__(self, flights: BlobFlights, found: Found, flight: Flight[Arrival] | None) -> None:
         self._flights = flights
         self._found = found
+        self._chunk = chunk_size_for(found.size)
+        self._spoils: int | None = None
         self.flight = flight
 
     async def piece(self, offset: int, most: int) -> Piece:
         """See BlobReader.piece."""
         blob, size = self._found.digest, self._found.size
         self._flights.keep(blob)
-        while True:
-            ended = self.flight is None or self.flight.ended
-            news = self.flight.about.news if self.flight else None
-            piece = await self._flights.opened(blob, size, offset, most)
+        while self.flight is not None and not self.flight.ended:
+            news = self.flight.about.news
+            self._check_unspoilt(self.flight.about)
+            allowed = min(most, max(0, size - 1) // self._chunk * self._chunk - offset)
+            piece = await self._flights.opened(blob, size, offset, allowed) if allowed > 0 else None
             if piece is not None:
                 return piece
-            if ended or news is None:
-                self._raise_outcome()
-                raise Busy(f"blob {blob} has left this node while it was read", hint="ask for it again")
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK):
                     await news.wait()
+        if self.flight is not None:
+            self._check_unspoilt(self.flight.about)
+            self._raise_outcome()
+        piece = await self._flights.opened(blob, size, offset, most)
+        if piece is None:
+            raise Busy(f"blob {blob} has left this node while it was read", hint="ask for it again")
+        return piece
+
+    def _check_unspoilt(self, arrival: Arrival) -> None:
+        """Raises Corrupt when what this reader was given before was wrong."""
+        if self._spoils is None:
+            self._spoils = arrival.spoils
+        elif self._spoils != arrival.spoils:
+            raise Corrupt(f"blob {self._found.digest} came wrong, and comes anew", hint="ask for it again")
 
     async def landed(self) -> None:
         """Return when the blob is complete. Raises what ended its fetch."""
