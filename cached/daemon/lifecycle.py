@@ -15,7 +15,7 @@ from cached.daemon.wiring import House, open_house
 from cached.kit.guard import forever
 from cached.kit.sdnotify import notify, watchdog_interval
 from cached.serve.api.server import ApiServer
-from cached.serve.api.sockets import Listen
+from cached.serve.rpc.sockets import Listen
 from cached.serve.ops.server import OpsServer
 
 log = logging.getLogger(__name__)

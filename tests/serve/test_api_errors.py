@@ -113,7 +113,7 @@ async def test_a_bug_is_masked_and_found_by_its_reference(
     said = detail(caught.value)
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     assert "secret" not in f"{said}{caught.value.details()}"
-    [record] = [record for record in caplog.records if record.name == "cached.serve.api.errors"]
+    [record] = [record for record in caplog.records if record.name == "cached.serve.rpc.refusal"]
     reference = vars(record)["reference"]
     assert reference in said.message
     assert record.exc_info

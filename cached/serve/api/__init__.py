@@ -2,6 +2,6 @@
 
 from cached.serve.api.port import Engine
 from cached.serve.api.server import ApiServer
-from cached.serve.api.sockets import Listen
+from cached.serve.rpc.sockets import Listen
 
 __all__ = ["ApiServer", "Engine", "Listen"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -12,8 +10,7 @@ from grpc import StatusCode
 
 from cached._proto.v1.types_pb2 import ErrorDetail
 from cached.core import errors as e
-
-log = logging.getLogger(__name__)
+from cached.serve.rpc.refusal import cause_of, clip, masked, row_of
 
 STATUS: Final[Mapping[type[e.CachedError], StatusCode]] = {
     e.InvalidRequest: StatusCode.INVALID_ARGUMENT,
@@ -52,7 +49,7 @@ class Refusal:
     def text(self) -> str:
         """For callers that know only gRPC."""
         hint = f" ({self.detail.hint})" if self.detail.hint else ""
-        return _clip(f"{self.detail.message}{hint}", MAX_STATUS_BYTES)
+        return clip(f"{self.detail.message}{hint}", MAX_STATUS_BYTES)
 
     @property
     def metadata(self) -> tuple[tuple[str, bytes], ...]:
@@ -61,44 +58,30 @@ class Refusal:
 
 def refusal(error: Exception, method: str) -> Refusal:
     """Say `error` on the wire. What the house did not raise on purpose is masked, and logged in full."""
-    cause = _unwrap(error)
+    cause = cause_of(error)
     if isinstance(cause, e.CachedError):
         return Refusal(status_of(type(cause)), detail_of(cause))
-    reference = secrets.token_hex(4)
-    log.error("a call failed on a bug", exc_info=error, extra={"method": method, "reference": reference})
-    masked = ErrorDetail(
+    bug = ErrorDetail(
         reason="Internal",
-        message=f"internal error, reference {reference}",
+        message=masked(error, method),
         hint="look for the reference in the daemon's log, and report what it says",
     )
-    return Refusal(StatusCode.INTERNAL, masked)
+    return Refusal(StatusCode.INTERNAL, bug)
 
 
 def status_of(kind: type[e.CachedError]) -> StatusCode:
     """The row of `kind` or of its nearest ancestor."""
-    return next((STATUS[base] for base in kind.__mro__ if base in STATUS), StatusCode.INTERNAL)
+    return row_of(STATUS, kind)
 
 
 def detail_of(error: e.CachedError) -> ErrorDetail:
     """What machines and people get to know of an error."""
     detail = ErrorDetail(
         reason=type(error).__name__,
-        message=_clip(error.message, MAX_MESSAGE_BYTES),
-        hint=_clip(error.hint, MAX_HINT_BYTES),
+        message=clip(error.message, MAX_MESSAGE_BYTES),
+        hint=clip(error.hint, MAX_HINT_BYTES),
         retryable=error.retryable,
     )
     if isinstance(error, e.NoSpace):
         detail.needed_bytes, detail.free_bytes, detail.held_bytes = error.needed, error.free, error.held
     return detail
-
-
-def _unwrap(error: Exception) -> Exception:
-    """A TaskGroup wraps the one error that ended it; several at once are nobody's answer."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
-
-
-def _clip(text: str, limit: int) -> str:
-    data = text.encode(errors="replace")
-    return data.decode() if len(data) <= limit else data[: limit - 3].decode(errors="ignore") + "…"

@@ -8,8 +8,8 @@ from cached._proto.v1 import cache_pb2 as cache
 from cached._proto.v1 import operator_pb2 as operator
 from cached.serve.api import convert
 from cached.serve.api.checks import checked_holder, checked_lease_id, checked_refs, checked_ttl
-from cached.serve.api.guard import Context
 from cached.serve.api.port import Engine
+from cached.serve.rpc.guard import Context
 
 
 class CacheFace:

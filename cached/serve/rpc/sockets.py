@@ -17,11 +17,15 @@ MAX_PATH_BYTES: Final = 107  # sun_path of Linux has 108 with its NUL
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where one socket stands. `directory_mode` holds for the last directory, when it has to be made."""
+    """Where one socket stands. `directory_mode` holds for the last directory, when it has to be made.
+
+    setting: the key that puts it there, for hints.
+    """
 
     path: Path
     socket_mode: int = 0o600
     directory_mode: int = 0o700
+    setting: str = "sockets.directory"
 
 
 class SocketFile:
@@ -39,27 +43,27 @@ class SocketFile:
 
     def draft(self) -> Path:
         """Make the directories and return the path to bind. Raises NotConfigured or Busy."""
-        path = self._listen.path
+        path, setting = self._listen.path, self._listen.setting
         if len(os.fsencode(path)) > MAX_PATH_BYTES:
             raise NotConfigured(
                 f"the socket path {path} is longer than {MAX_PATH_BYTES} bytes",
-                hint="set sockets.directory to a shorter path",
+                hint=f"set {setting} to a shorter path",
             )
         try:
             _make_directory(path.parent, self._listen.directory_mode)
-            _refuse_to_replace(path)
+            _refuse_to_replace(path, setting)
             private = Path(tempfile.mkdtemp(prefix=".", dir=path.parent))
         except OSError as error:
             raise NotConfigured(
                 f"cannot listen at {path}: {error.strerror}",
-                hint="set sockets.directory to a directory that the daemon may write",
+                hint=f"set {setting} to a directory that the daemon may write",
             ) from error
         draft = private / "s"
         if len(os.fsencode(draft)) > MAX_PATH_BYTES:
             private.rmdir()
             raise NotConfigured(
                 f"the directory of the socket {path} is too deep",
-                hint=f"set sockets.directory to a path shorter than {MAX_PATH_BYTES - 20} bytes",
+                hint=f"set {setting} to a path shorter than {MAX_PATH_BYTES - 20} bytes",
             )
         self._draft = draft
         return draft
@@ -97,14 +101,14 @@ def _make_directory(path: Path, mode: int) -> None:
     path.chmod(mode)
 
 
-def _refuse_to_replace(path: Path) -> None:
+def _refuse_to_replace(path: Path, setting: str) -> None:
     """A stale socket may be replaced; a living one, or a file that is no socket, may not."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise NotConfigured(f"{path} is there and is no socket", hint="remove it, or set sockets.directory")
+        raise NotConfigured(f"{path} is there and is no socket", hint=f"remove it, or set {setting}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(0.5)
         try:
@@ -115,5 +119,5 @@ def _refuse_to_replace(path: Path) -> None:
             pass  # a full backlog: somebody listens
     raise Busy(
         f"another daemon listens at {path}",
-        hint="stop it, or set sockets.directory to a directory of this daemon's own",
+        hint=f"stop it, or set {setting} to a directory of this daemon's own",
     )

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import Message
 
-from cached.serve.api.errors import refusal
+from cached.serve.rpc.refusal import Refuse
 from cached.telemetry.metrics import Metrics
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -22,8 +22,10 @@ class Guard:
     A plain closure around each handler: an interceptor of grpc does the same at a higher price per call.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, refuse: Refuse) -> None:
+        """`refuse` says an error on the face's wire."""
         self._rpcs = metrics.rpcs
+        self._refuse = refuse
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -45,7 +47,7 @@ class Guard:
                 self._rpcs.labels(method, grpc.StatusCode.CANCELLED.name).inc()
                 raise
             except Exception as error:
-                refused = refusal(error, method)
+                refused = self._refuse(error, method)
                 self._rpcs.labels(method, refused.code.name).inc()
                 await context.abort(refused.code, refused.text, refused.metadata)
             finally:

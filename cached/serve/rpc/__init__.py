@@ -1,0 +1,1 @@
+"""What the faces that speak gRPC on unix sockets have in common."""
