@@ -6,7 +6,7 @@ import math
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -77,9 +77,9 @@ def acquire_request(ref: str, ttl: float | None, holder: str) -> wire.AcquireReq
 
 
 def same_tree(ref: str, tree: str) -> str:
-    """A ref to the very tree that `ref` once resolved to. A URI cannot say that: compare the answer."""
+    """A ref to the very tree that `ref` once resolved to. URIs and views cannot say that: compare the answer."""
     parsed = Ref.parse(ref)
-    return ref if parsed.uri else f"{parsed.name}@{tree}"
+    return ref if parsed.uri or parsed.view else str(replace(parsed, revision=tree))
 
 
 def progress_of(event: wire.AcquireResponse | WarmResponse) -> Progress:

@@ -14,6 +14,7 @@ from cached.core.errors import InvalidRequest
 MAX_NAME = 200
 MAX_COMPONENT = 255
 MAX_PATH = 1024
+MAX_PATTERN = 512
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*){0,3}\Z")
 _REVISION = re.compile(r"(sha256:[0-9a-f]{64}|[A-Za-z0-9][A-Za-z0-9._-]{0,127})\Z")
@@ -38,6 +39,15 @@ def check_revision(revision: str) -> str:
             hint="use up to 128 letters, digits, '.', '_' and '-', or sha256: and 64 hex digits",
         )
     return revision
+
+
+def check_pattern(pattern: str) -> str:
+    """Return `pattern` if it may choose files of a model, else raise InvalidRequest."""
+    if not pattern.isprintable() or not 0 < len(pattern) <= MAX_PATTERN:
+        raise InvalidRequest(
+            f"not a pattern: {pattern[:120]!r}", hint=f"use 1 to {MAX_PATTERN} printable characters"
+        )
+    return pattern
 
 
 def check_path(path: str) -> str:

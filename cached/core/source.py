@@ -27,15 +27,21 @@ class Selection:
     matched with the last component, at any depth. Any other is matched with the whole path: `*`, `?` and
     `[…]` stay within a component, the component `**` takes any number of directories, a leading `/` adds
     nothing but its `/`, a trailing one means all files below. No include pattern means all files.
+    within: of what include and exclude leave, what else is to be taken by a pattern; no pattern means all.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
 
     def takes(self, path: str) -> bool:
         """Whether the file at `path` belongs to the tree; exclude wins over include."""
-        included = not self.include or any(glob_takes(pattern, path) for pattern in self.include)
-        return included and not any(glob_takes(pattern, path) for pattern in self.exclude)
+
+        def taken_by(patterns: tuple[str, ...]) -> bool:
+            return any(glob_takes(pattern, path) for pattern in patterns)
+
+        chosen = (not self.include or taken_by(self.include)) and (not self.within or taken_by(self.within))
+        return chosen and not taken_by(self.exclude)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ class Target:
 
     key: the durable name, `name`, `name@revision` or the URI. uri, selection: which files. revision:
     a label that promises that they never change, a tree's digest, or empty. declared: by the catalog.
-    share: with other nodes. pull: have the container runtime unpack it, an image.
+    share: with other nodes. pull: have the container runtime unpack it, an image. view: as Ref has it.
+    namespaces: those of Kubernetes whose pods may have it; all when empty.
     """
 
     key: str
@@ -48,6 +49,8 @@ class Target:
     declared: bool = False
     share: bool = True
     pull: bool = False
+    view: str = ""
+    namespaces: tuple[str, ...] = ()
 
     @property
     def is_image(self) -> bool:
@@ -56,14 +59,23 @@ class Target:
 
     @property
     def pinned_tree(self) -> str:
-        """The digest of the only tree that will do, or empty."""
-        return self.revision if self.revision.startswith(f"{SHA256}:") else ""
+        """The digest of the only tree that will do, or empty. A view has another tree than its files."""
+        return self.revision if self.revision.startswith(f"{SHA256}:") and not self.view else ""
 
     @property
     def origin(self) -> str:
         """URI and patterns in one line: two targets of one origin resolve alike."""
-        patterns = [f"+{p}" for p in self.selection.include] + [f"-{p}" for p in self.selection.exclude]
+        chosen = self.selection
+        patterns = [f"+{p}" for p in chosen.include] + [f"-{p}" for p in chosen.exclude]
+        patterns += [f"&{p}" for p in chosen.within] + [f"={view}" for view in (self.view,) if view]
         return " ".join([self.uri, *patterns])
+
+    @property
+    def plain(self) -> Target:
+        """The same files as they lie at the source."""
+        if not self.view:
+            return self
+        return replace(self, key=str(replace(Ref.parse(self.key), view="")), view="")
 
 
 def declared(name: str, model: Model, revision: str = "") -> Target:
@@ -91,6 +103,30 @@ def declared(name: str, model: Model, revision: str = "") -> Target:
         warm_at_start=model.warm_at_start and revision == own,
         declared=True,
         share=model.share,
+        namespaces=model.namespaces,
+    )
+
+
+def narrowed(target: Target, ref: Ref) -> Target:
+    """The target of a catalog entry, with the files and in the view that `ref` asks for.
+
+    Raises InvalidRequest for some files of what the catalog pins to one tree.
+    """
+    if not ref.include and not ref.view:
+        return target
+    if ref.include and not ref.revision and target.pinned_tree:
+        raise InvalidRequest(
+            f"the catalog pins {ref.name} to one tree, of which no part can be asked for",
+            hint="ask for all of it, or choose files by include in its entry",
+        )
+    return replace(
+        target,
+        key=str(Ref(ref.name, target.revision, include=ref.include, view=ref.view)),
+        selection=replace(target.selection, within=ref.include),
+        pin=False,
+        warm_at_start=False,
+        share=target.share and not ref.view,
+        view=ref.view,
     )
 
 
@@ -158,7 +194,7 @@ class LiveCatalog:
         model = self._catalog.models.get(ref.name)
         if model is None:
             raise NotFound(f"no model {ref.name} in the catalog", hint="cachectl ls shows what there is")
-        return declared(ref.name, model, ref.revision)
+        return narrowed(declared(ref.name, model, ref.revision), ref)
 
     def shares(self, key: str, origin: str) -> bool:
         """Whether what was resolved under `key`, out of `origin`, may go to other nodes now.

@@ -225,4 +225,6 @@ def test_a_hold_given_up_meanwhile_has_no_say() -> None:
 def test_the_same_tree_by_another_ref() -> None:
     assert same_tree("minilm", TREE) == f"minilm@{TREE}"
     assert same_tree("minilm@v2", TREE) == f"minilm@{TREE}"
+    assert same_tree("minilm@v2?include=*.json", TREE) == f"minilm@{TREE}?include=*.json"
+    assert same_tree("minilm@v2?view=hub", TREE) == "minilm@v2?view=hub"
     assert same_tree("s3://bucket/model/", TREE) == "s3://bucket/model/"

@@ -102,6 +102,8 @@ def test_a_tree_is_named_by_its_content_alone(files: dict[str, int]) -> None:
         ("a/b@v1", Ref(name="a/b", revision="v1")),
         ("s3://bucket/key@x", Ref(uri="s3://bucket/key@x")),
         ("a@sha256:" + "0" * 64, Ref(name="a", revision="sha256:" + "0" * 64)),
+        ("a?include=*.json", Ref(name="a", include=("*.json",))),
+        ("a/b@v1?include=**/x&include=a%26b&view=hub", Ref("a/b", "v1", include=("**/x", "a&b"), view="hub")),
     ],
 )
 def test_refs(text: str, ref: Ref) -> None:
@@ -110,11 +112,31 @@ def test_refs(text: str, ref: Ref) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "@v1", "a@", "a@b@c", "s3://a\nb", "s3://" + "x" * 3000, "../a", "a@../b"]
+    "text",
+    [
+        *("", "@v1", "a@", "a@b@c", "s3://a\nb", "s3://" + "x" * 3000, "../a", "a@../b"),
+        *(
+            "a?",
+            "a?x=1",
+            "a?include=",
+            "a?include",
+            "a?view=flat&view=hub",
+            "a?view=tree",
+            "?include=x",
+            "a?&",
+        ),
+        *("a?include=%00", "a?include=" + "x" * 513, "a?" + "&".join(f"include={n}" for n in range(33))),
+    ],
 )
 def test_no_refs(text: str) -> None:
     with pytest.raises(InvalidRequest):
         Ref.parse(text)
+
+
+def test_one_ref_is_written_in_one_way() -> None:
+    assert str(Ref.parse("a?view=flat&include=b&include=a&include=b")) == "a?include=a&include=b"
+    assert str(Ref.of("a", include=["what?"])) == "a?include=what%3F"
+    assert Ref.parse("a?include=what%3F").include == ("what?",)
 
 
 @pytest.mark.parametrize(

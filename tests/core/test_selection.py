@@ -52,6 +52,8 @@ def test_no_pattern_takes_all_and_exclude_wins() -> None:
     assert not chosen.takes("weights/a.bin")
     assert not chosen.takes("README.md")
     assert not Selection(exclude=("*.bin",)).takes("a/b.bin")
+    part = Selection(("*.json", "*.txt"), ("x*",), within=("a*", "x*"))
+    assert [path for path in ("a.json", "b.json", "x.json", "a.bin") if part.takes(path)] == ["a.json"]
 
 
 def test_a_hostile_path_cannot_make_a_glob_slow() -> None:

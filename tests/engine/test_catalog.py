@@ -20,8 +20,9 @@ GOOD = """
 models:
   plain: {source: s3://b/plain}
   fixed: {source: s3://b/fixed, revision: v1}
-  free: {source: "s3://b/free/{revision}", revision: v2, pin: true, warm_at_start: true}
-"""
+  free: {source: "s3://b/free/{revision}", revision: v2, pin: true, warm_at_start: true, namespaces: [a]}
+  tree: {source: s3://b/tree, revision: "sha256:%s", exclude: ["*.bin"]}
+""" % ("0" * 64)
 
 
 class Bench:
@@ -77,9 +78,28 @@ async def test_what_refs_mean(bench: Bench) -> None:
     assert demanded.pinned_tree == "sha256:" + "0" * 64
 
 
+async def test_a_part_of_a_model_and_a_view_of_it(bench: Bench) -> None:
+    await started(bench)
+    part = bench.target("free?include=*.json")
+    assert (part.key, part.uri, part.namespaces) == ("free@v2?include=*.json", "s3://b/free/v2", ("a",))
+    assert (part.pin, part.warm_at_start, part.share) == (False, False, True)
+    assert part.origin != bench.target("free").origin
+    assert part.selection.takes("a.json")
+    assert not part.selection.takes("a.bin")
+    hub = bench.target("tree?view=hub")
+    assert (hub.view, hub.share, hub.pinned_tree) == ("hub", False, "")
+    assert hub.plain.key == bench.target("tree").key
+    assert hub.plain.pinned_tree == "sha256:" + "0" * 64
+    assert not hub.selection.takes("a.bin")
+    assert hub.origin not in (hub.plain.origin, part.origin)
+    assert bench.catalog.shares(part.key, part.origin)
+    assert not bench.catalog.shares(hub.key, hub.origin)
+
+
 @pytest.mark.parametrize(
     ("ref", "error"),
     [
+        ("tree?include=*.json", InvalidRequest),
         ("none", NotFound),
         ("fixed@v2", NotFound),
         ("plain@v1", NotFound),

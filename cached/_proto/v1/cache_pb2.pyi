@@ -35,7 +35,9 @@ class AcquireRequest(_message.Message):
     TTL_FIELD_NUMBER: _builtins.int
     HOLDER_FIELD_NUMBER: _builtins.int
     ref: _builtins.str
-    """`name`, `name@revision`, or a source URI where the daemon's policy permits it."""
+    """`name` or `name@revision`, with `?include=GLOB&include=…&view=hub` behind it for some of the files or for
+    another layout of them; or a source URI where the daemon's policy permits it.
+    """
     holder: _builtins.str
     """Who holds the lease, for people: a pod's name, say. At most 256 bytes."""
     @_builtins.property
