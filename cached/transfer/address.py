@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import urllib.request
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from cached.core.errors import NotConfigured
+from cached.kit.proxies import Proxies, Proxy, UnusableProxy
 
 # What RFC 3986 lets stand in a URL, and `%`, so that what is quoted already stays as it is.
 _AS_IT_IS: Final = "!#$%&'()*+,/:;=?@[]~"
@@ -17,15 +16,6 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 # Headers that tell nothing about the reader, and so may follow a redirect to another host.
 _HARMLESS: Final = frozenset({"if-match", "accept"})
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """A forward proxy. Its authorization is kept out of repr."""
-
-    host: str
-    port: int
-    authorization: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +38,6 @@ class Call:
     headers: Mapping[str, str] = field(repr=False)
 
 
-class Proxies:
-    """The proxies of the environment, by the rules that boto3 follows too (those of urllib.request)."""
-
-    def __init__(self, settings: Mapping[str, str]) -> None:
-        self._settings = dict(settings)
-
-    @classmethod
-    def from_environment(cls) -> Proxies:
-        return cls(urllib.request.getproxies_environment())
-
-    def of(self, scheme: str, netloc: str) -> Proxy | None:
-        """The proxy to reach `netloc` by. Raises NotConfigured for one that cannot be used."""
-        said = self._settings.get(scheme)
-        if not said or urllib.request.proxy_bypass(netloc, self._settings):
-            return None
-        parts = urlsplit(said if "://" in said else f"http://{said.removeprefix('//')}")
-        if parts.scheme != "http" or not parts.hostname:
-            raise NotConfigured(
-                f"the {scheme} proxy of the environment is not an http:// one",
-                hint=f"set {scheme.upper()}_PROXY to http://host:port",
-            )
-        authorization = ""
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            authorization = f"Basic {b64encode(pair.encode()).decode()}"
-        return Proxy(parts.hostname, parts.port or 80, authorization)
-
-
 def call_to(url: str, headers: Mapping[str, str], proxies: Proxies) -> Call:
     """How to GET `url`, an http:// or https:// one; what may not stand in a URL is quoted.
 
@@ -93,7 +55,10 @@ def call_to(url: str, headers: Mapping[str, str], proxies: Proxies) -> Call:
     path = quote(parts.path or "/", safe=_AS_IT_IS)
     target = f"{path}?{quote(parts.query, safe=_AS_IT_IS)}" if parts.query else path
     url = f"{parts.scheme}://{netloc}{target}"
-    proxy = proxies.of(parts.scheme, netloc)
+    try:
+        proxy = proxies.of(parts.scheme, netloc)
+    except UnusableProxy as error:
+        raise NotConfigured(str(error)) from None
     if proxy and parts.scheme == "http":
         target = url
         if proxy.authorization:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from cached.core.errors import CachedError, Denied, NotConfigured, NotFound, SourceChanged, SourceUnavailable
-from cached.transfer.retry import Failed, retry_after
+from cached.kit.retry_after import retry_after
+from cached.transfer.retry import Failed
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
 _CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,64})\s*</Code>")
@@ -77,7 +78,10 @@ class Follow:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The request no longer signs for the reader, or never did. expired: the server says the former."""
+    """The request no longer signs for the reader, or never did. expired: it may be the former.
+
+    A 401 always may be: registries say no more when a token has run out.
+    """
 
     error: Denied
     expired: bool
@@ -161,7 +165,7 @@ def _judge_failure(answer: Answer, wanted: Wanted, now: float) -> Verdict:
     said = f"{answer.status} {code}".rstrip()
     expired = code in _EXPIRED or (code == "AccessDenied" and _EXPIRED_TEXT in answer.body)
     if answer.status in (401, 403) or expired or code in _REFUSED:
-        return Refused(_denied(wanted, said, code), expired)
+        return Refused(_denied(wanted, said, code), expired or answer.status == 401)
     if answer.status in _THROTTLED or code in _SLOW_DOWN:
         raise Failed("throttled", f"it answered {said}", _after(answer, now))
     if answer.status in _PASSING or code == _TIMED_OUT:
@@ -192,7 +196,7 @@ def _final(status: int, said: str, wanted: Wanted) -> CachedError:
     if status in (404, 410):
         return NotFound(
             f"{wanted.label} is not there: the source answered {said}",
-            hint="it was there when the model was resolved; ask for the model again",
+            hint="it was there when it was resolved; ask for the model or the image again",
         )
     if status in (412, 416):
         return SourceChanged(f"{wanted.label} changed while it was fetched: the source answered {said}")

@@ -15,7 +15,7 @@ from cached.transfer.channel import Channel
 from cached.transfer.options import TransferOptions
 from cached.transfer.retry import Failed
 from cached.transfer.sealed import Sealed
-from cached.transfer.trust import Trust
+from cached.transfer.trust import CaTrust, Trust
 
 
 class Untrusted(Exception):
@@ -25,6 +25,8 @@ class Untrusted(Exception):
 class Connections:
     """Idle channels by endpoint, `keep` at most. Belongs to one event loop. Without trust, no TLS.
 
+    What `options.ca_files` names is trusted by those alone.
+
     Dialling has threads of its own: a name that does not resolve can hold one for half a minute, and
     nobody should wait for it who wants nothing any more.
     """
@@ -33,6 +35,10 @@ class Connections:
         self._options = options
         self._clock = clock
         self._trust = trust
+        self._trusts = {
+            address: CaTrust(ca_file, "ca_file of its upstream in images")
+            for address, ca_file in options.ca_files.items()
+        }
         self._keep = keep
         self._dialling = Pool("dial", options.connections)
         self._idle: list[Channel] = []  # least recently used first
@@ -101,8 +107,9 @@ class Connections:
         timeout = self._options.connect_timeout
         if endpoint.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=timeout)
-        assert self._trust is not None, "an https:// endpoint, and nothing to trust it by"
-        context, name = self._trust.client_context(), self._trust.server_name(endpoint.host)
+        trust = self._trusts.get(f"{endpoint.host}:{endpoint.port}", self._trust)
+        assert trust is not None, "an https:// endpoint, and nothing to trust it by"
+        context, name = trust.client_context(), trust.server_name(endpoint.host)
         connection = _Secured(host, port, timeout, context, name)
         if proxy:
             headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}

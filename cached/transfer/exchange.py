@@ -37,7 +37,8 @@ async def exchange(
             channel, verdict = await converse(gear, call, seconds, get)
         except Untrusted as error:
             raise SourceUnavailable(
-                f"{wanted.label}: {error}", hint="name the file of its CA in transfer.ca_file"
+                f"{wanted.label}: {error}",
+                hint="name the file of its CA in transfer.ca_file, or in ca_file of its upstream in images",
             ) from None
         try:
             if not isinstance(verdict, Follow):

@@ -11,8 +11,8 @@ from typing import Protocol, TypeVar, TypeVarTuple
 
 from cached.core.clock import Clock
 from cached.kit.pool import Pool
+from cached.kit.proxies import Proxies
 from cached.telemetry.metrics import Metrics
-from cached.transfer.address import Proxies
 from cached.transfer.buffers import BufferPool, PooledBuffer
 from cached.transfer.connections import Connections
 from cached.transfer.gate import Gate

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,8 @@ class TransferOptions:
     to resolve aside, one attempt to connect, and each step of a TLS handshake. stall_timeout: seconds
     without a byte before a chunk is asked for again. min_rate: bytes per second that each connection brings
     over any stall_timeout, or its chunk is asked for again. give_up_after: seconds without any progress of
-    a file before its fetch fails. ca_file: PEM bundle to trust instead of the system's.
+    a file before its fetch fails. ca_file: PEM bundle to trust instead of the system's. ca_files: others to
+    trust, and nothing else, at those `host:port`.
     """
 
     connections: int = 16
@@ -27,6 +29,7 @@ class TransferOptions:
     min_rate: int = 16 << 10
     give_up_after: float = 300.0
     ca_file: Path | None = None
+    ca_files: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from cached.core.digest import Digest
 from cached.core.errors import SourceChanged, SourceUnavailable
 from cached.core.sink import ChunkSink
 from cached.kit.bucket import Bucket
-from cached.transfer.address import Call, Proxies, call_to
+from cached.kit.proxies import Proxies
+from cached.transfer.address import Call, call_to
 from cached.transfer.answer import Answer, Verdict, Wanted, judge
 from cached.transfer.connections import Connections, Untrusted
 from cached.transfer.exchange import converse
@@ -55,6 +56,7 @@ class Peers:
             connect_timeout=min(_PATIENCE, gear.options.connect_timeout),
             stall_timeout=min(_PATIENCE, gear.options.stall_timeout),
             min_rate=0,  # each chunk has its own time
+            ca_files={},
         )
         connections = Connections(options, gear.clock, trust, keep=_KEPT)
         self._gear = replace(gear, options=options, connections=connections, proxies=Proxies({}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from cached.core.errors import SourceUnavailable
@@ -29,17 +28,6 @@ class Failed(Exception):
 def backoff(attempt: int, rng: random.Random) -> float:
     """Seconds before attempt `attempt` + 1: exponential, with full jitter."""
     return rng.uniform(0, min(_LONGEST, _FIRST * 2.0 ** min(attempt, 10)))
-
-
-def retry_after(value: str, now: float) -> float | None:
-    """Seconds to wait for, out of a Retry-After header: a number, or an HTTP date. None when unreadable."""
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None
 
 
 class Patience:

@@ -11,8 +11,8 @@ from cached.core.digest import Digest
 from cached.core.sink import ChunkSink
 from cached.kit.bucket import Bucket
 from cached.kit.pool import Pool
+from cached.kit.proxies import Proxies
 from cached.telemetry.metrics import Metrics
-from cached.transfer.address import Proxies
 from cached.transfer.buffers import BufferPool
 from cached.transfer.connections import Connections
 from cached.transfer.fetch import Fetch

@@ -23,10 +23,14 @@ class Trust(Protocol):
 
 
 class CaTrust:
-    """Trust in a file of CAs, or in the system's. Read at first need, since that takes a while."""
+    """Trust in a file of CAs, or in the system's. Read at first need, since that takes a while.
 
-    def __init__(self, ca_file: Path | None) -> None:
+    setting: where operators name the file.
+    """
+
+    def __init__(self, ca_file: Path | None, setting: str = "transfer.ca_file") -> None:
         self._ca_file = ca_file
+        self._setting = setting
         self._lock = threading.Lock()
         self._context: ssl.SSLContext | None = None
 
@@ -38,7 +42,7 @@ class CaTrust:
                 except OSError as error:
                     raise NotConfigured(
                         f"the CA file {self._ca_file} cannot be used: {error.strerror or error}",
-                        hint="transfer.ca_file names a bundle of certificates in PEM",
+                        hint=f"{self._setting} names a bundle of certificates in PEM",
                     ) from None
                 context.minimum_version = ssl.TLSVersion.TLSv1_2
                 self._context = context

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cached.core.errors import NotConfigured
-from cached.transfer.address import Endpoint, Proxies, Proxy, call_to, redirected
+from cached.kit.proxies import Proxies, Proxy
+from cached.transfer.address import Endpoint, call_to, redirected
 
 NONE = Proxies({})
 SECRET = {"Authorization": "Bearer secret", "If-Match": '"e"'}

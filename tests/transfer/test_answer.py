@@ -131,7 +131,7 @@ def test_what_may_pass_is_tried_again_when_the_server_says(status: int) -> None:
         (failure(403, "SignatureDoesNotMatch", "the string to sign was Request has expired"), False),
         (failure(400, "InvalidToken"), False),
         (failure(403), False),
-        (failure(401), False),
+        (failure(401), True),
     ],
 )
 def test_refusals_say_the_code_and_whether_time_is_to_blame(answer: Answer, expired: bool) -> None:

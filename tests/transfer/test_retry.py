@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cached.core.errors import SourceUnavailable
+from cached.kit.retry_after import retry_after
 from cached.transfer.pace import Pace
-from cached.transfer.retry import Failed, Patience, backoff, retry_after
+from cached.transfer.retry import Failed, Patience, backoff
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC).timestamp()
 

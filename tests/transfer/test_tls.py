@@ -26,7 +26,9 @@ class Keys:
     def __init__(self, directory: Path) -> None:
         self.good, good_key = make_certificate(directory, "good", "IP:127.0.0.1")
         self.misnamed, misnamed_key = make_certificate(directory, "misnamed", "DNS:elsewhere.example")
+        self.other, other_key = make_certificate(directory, "other", "IP:127.0.0.1")
         self.good_context = self._context(self.good, good_key)
+        self.other_context = self._context(self.other, other_key)
         self.misnamed_context = self._context(self.misnamed, misnamed_key)
         self.outdated_context = self._context(self.good, good_key)
         self.outdated_context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
@@ -85,6 +87,39 @@ async def test_a_cancel_ends_a_stalled_body_under_tls(origin: FaultyServer, file
         task.cancel()
         await asyncio.wait({task}, timeout=1.0)
         assert task.cancelled()
+
+
+async def test_a_ca_of_its_own_is_trusted_at_that_server_alone(
+    origin: FaultyServer, files: Files, keys: Keys
+) -> None:
+    files.put("/m.bin", DATA)
+    async with (
+        relay(origin.endpoint, keys.good_context) as front,
+        relay(origin.endpoint, keys.other_context) as its_own,
+        relay(origin.endpoint, keys.other_context) as beside,
+        rigged(replace(QUICK, ca_file=keys.good, ca_files={f"127.0.0.1:{its_own.port}": keys.other})) as rig,
+    ):
+        for port in (front.port, its_own.port):
+            await rig.fetch(MemorySink(len(DATA)), RangeRequest(f"https://127.0.0.1:{port}/m.bin"))
+        with pytest.raises(SourceUnavailable, match="not trusted"):
+            await rig.fetch(MemorySink(CHUNK), RangeRequest(f"https://127.0.0.1:{beside.port}/m.bin"))
+
+
+async def test_a_server_with_a_ca_of_its_own_may_redirect_to_one_without(
+    origin: FaultyServer, files: Files, keys: Keys
+) -> None:
+    files.put("/m.bin", DATA)
+    sink = MemorySink(len(DATA))
+    async with (
+        relay(origin.endpoint, keys.good_context) as store,
+        relay(origin.endpoint, keys.other_context) as front,
+    ):
+        location = f"https://127.0.0.1:{store.port}/m.bin"
+        origin.inject(Fault(path="/blob", times=None, status=307, headers={"Location": location}))
+        options = replace(QUICK, ca_file=keys.good, ca_files={f"127.0.0.1:{front.port}": keys.other})
+        async with rigged(options) as rig:
+            await rig.fetch(sink, RangeRequest(f"https://127.0.0.1:{front.port}/blob"))
+    assert sink.data == DATA
 
 
 async def test_a_stranger_is_not_trusted_and_not_asked_twice(origin: FaultyServer, keys: Keys) -> None:
