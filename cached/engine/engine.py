@@ -31,6 +31,7 @@ from cached.core.source import Selection, Source
 from cached.engine.catalog import LiveCatalog, Target
 from cached.engine.fetch import Fetcher
 from cached.engine.images.images import Images
+from cached.engine.publish.hub import Layouts
 from cached.engine.resolve import Resolver
 from cached.engine.show import Show
 from cached.engine.swarm.swarms import Offer
@@ -107,6 +108,7 @@ class Engine:
         resolver = Resolver(store, sources, clock, options.resolve_ttl)
         fetcher = Fetcher(store, transfer, limits, clock, metrics, swarms)
         self._travel = Travel(store, resolver, fetcher)
+        self._layouts = Layouts(store, self._travel)
         self.images = images(fetcher) if images is not None else None
         self._warm = WarmJobs(store, self._go, options.warm_concurrency, rng)
         self._show = Show(store, catalog, self._travel, self.images.journey if self.images else None)
@@ -141,7 +143,7 @@ class Engine:
 
     def _go(self, target: Target) -> AsyncGenerator[Resolved | Progress | Unpacking | Arrived, None]:
         if not target.is_image:
-            return self._travel.go(target)
+            return self._layouts.go(target)
         return self._images().go(target)
 
     def _images(self) -> Images:
@@ -185,7 +187,7 @@ class Engine:
                 )
             arrived = self._travel.at_hand(target)
             if arrived is None:
-                async with aclosing(self._travel.go(target)) as events:
+                async with aclosing(self._layouts.go(target)) as events:
                     async for event in events:
                         if isinstance(event, Arrived):
                             arrived = event

@@ -19,6 +19,7 @@ from cached.store.layout import Layout
 from cached.store.parts import Parts
 from cached.store.records import BlobRecord, Reservation
 from cached.store.stage import Stage
+from cached.store.small import put_whole
 from cached.store.state import pack
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,12 @@ class Filling:
         if self._open.get(stage.blob) != (reservation, stage):
             raise ValueError(f"the stage of blob {stage.blob} is not one that this reservation has open")
         await finish(self._commit(stage))
+
+    async def write(self, reservation: Reservation, data: bytes) -> None:
+        """As Store.write."""
+        stage = await self.stage(reservation, Digest.sha256(data), len(data), None)
+        await finish(self._parts.files.run(put_whole, stage, data))
+        await self.commit(reservation, stage)
 
     async def publish(self, reservation: Reservation) -> Path:
         """As Store.publish."""

@@ -290,6 +290,13 @@ class Store:
         """
         await self._filling.commit(reservation, stage)
 
+    async def write(self, reservation: Reservation, data: bytes) -> None:
+        """Complete a missing blob of the reservation, named by its SHA-256, of bytes at hand: one chunk at most.
+
+        Raises NoSpace, DiskFault.
+        """
+        await self._filling.write(reservation, data)
+
     async def publish(self, reservation: Reservation) -> Path:
         """All blobs are here: make the tree stand at its path, durably; it is warm when this returns.
 
