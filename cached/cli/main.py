@@ -28,6 +28,7 @@ COMMANDS = {
     "evict": "cached.cli.evict:evict",
     "verify": "cached.cli.verify:verify",
     "health": "cached.cli.health:health",
+    "node-init": "cached.cli.node_init:node_init",
     "certs": "cached.cli.certs:certs",
     "config": "cached.cli.config:config",
     "completion": "cached.cli.completion:completion",

@@ -1,0 +1,1 @@
+"""Preparing a node: its local disks, its container runtime, its units."""
