@@ -77,7 +77,7 @@ def acquire_request(ref: str, ttl: float | None, holder: str) -> wire.AcquireReq
 
 
 def same_tree(ref: str, tree: str) -> str:
-    """A ref to the very tree that `ref` once resolved to. URIs and views cannot say that: compare the answer."""
+    """A ref to the tree that `ref` once resolved to. URIs and views cannot say that: compare the answer."""
     parsed = Ref.parse(ref)
     return ref if parsed.uri or parsed.view else str(replace(parsed, revision=tree))
 

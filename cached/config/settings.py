@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from cached.config.kinds import Bytes, Mode, Seconds, Section
 from cached.config.problems import explain, read_mapping
+from cached.config.publishing import Csi, Publish
 from cached.core.errors import InvalidRequest
 from cached.core.image import Repository
 
@@ -340,6 +341,10 @@ class Settings(Section):
     """Neighbouring nodes."""
     images: Images = Images()
     """Container images."""
+    publish: Publish = Publish()
+    """How what is acquired becomes visible at a path."""
+    csi: Csi = Csi()
+    """The CSI node plugin."""
     log: Log = Log()
     """The log on standard error."""
 

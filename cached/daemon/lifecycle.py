@@ -15,8 +15,8 @@ from cached.daemon.wiring import House, open_house
 from cached.kit.guard import forever
 from cached.kit.sdnotify import notify, watchdog_interval
 from cached.serve.api.server import ApiServer
-from cached.serve.rpc.sockets import Listen
 from cached.serve.ops.server import OpsServer
+from cached.serve.rpc.sockets import Listen
 
 log = logging.getLogger(__name__)
 

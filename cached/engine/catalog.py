@@ -130,6 +130,21 @@ def narrowed(target: Target, ref: Ref) -> Target:
     )
 
 
+def permit(target: Target, namespace: str) -> None:
+    """Raises Denied unless pods of `namespace`, empty when it is not known, may have the target."""
+    if not target.namespaces or namespace in target.namespaces:
+        return
+    if not namespace:
+        raise Denied(
+            f"{target.key} is for some namespaces only, and nobody says which one asks",
+            hint="set podInfoOnMount: true in the CSIDriver",
+        )
+    raise Denied(
+        f"{target.key} is not for pods of namespace {namespace}",
+        hint="add the namespace to the model's entry in the catalog, or run the pod in another",
+    )
+
+
 def image_target(ref: ImageRef) -> Target:
     """The target of an image that no catalog declares."""
     return Target(key=str(ref), uri=str(ref), selection=Selection())

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,10 +28,11 @@ from cached.core.errors import (
 from cached.core.progress import Progress
 from cached.core.ref import Ref
 from cached.core.source import Selection, Source
-from cached.engine.catalog import LiveCatalog, Target
+from cached.engine.catalog import LiveCatalog, Target, permit
 from cached.engine.fetch import Fetcher
 from cached.engine.images.images import Images
 from cached.engine.publish.hub import Layouts
+from cached.engine.publish.mounts import TreeMounts
 from cached.engine.resolve import Resolver
 from cached.engine.show import Show
 from cached.engine.swarm.swarms import Offer
@@ -96,8 +97,15 @@ class Engine:
         swarms: Swarms | None = None,
         sent_to_peers: Callable[[], Mapping[str, int]] = dict,
         images: Callable[[Fetcher], Images] | None = None,
+        mounts: TreeMounts | None = None,
+        notices: Callable[[], Iterable[str]] = tuple,
     ) -> None:
-        """sent_to_peers: bytes by the host that they went to. images: makes what knows container images."""
+        """sent_to_peers: bytes by the host that they went to. images: makes what knows container images.
+
+        mounts: shows what is acquired; None leaves it where it lies. notices: more warnings for the status.
+        """
+        self._mounts = mounts
+        self._notices = notices
         self._swarms = swarms
         self._sent_to_peers = sent_to_peers
         self._store = store
@@ -125,6 +133,8 @@ class Engine:
             group.create_task(forever("catalog", lambda: self._catalog.follow(self._recatalogued.set)))
             group.create_task(forever("catalog in force", self._apply_catalog))
             group.create_task(forever("store", self._store.run))
+            if self._mounts is not None:
+                group.create_task(forever("mounts", self._mounts.run))
             if self.images is not None:
                 images = self.images
                 group.create_task(forever("images", lambda: images.run(self._look_at_images)))
@@ -171,10 +181,26 @@ class Engine:
             if not await self._images().journey.is_whole(target):
                 self._warm.again(target.key)
 
-    async def acquire(
-        self, ref: str, *, ttl: float | None, holder: str
-    ) -> AsyncGenerator[AcquireEvent, None]:
+    def acquire(self, ref: str, *, ttl: float | None, holder: str) -> AsyncGenerator[AcquireEvent, None]:
         """Resolved and Progress while bytes are missing, then Ready once. Leaving early harms nobody."""
+        return self._bring(ref, ttl, holder, visible=True)
+
+    def hold(self, ref: str, *, holder: str, namespace: str) -> AsyncGenerator[AcquireEvent, None]:
+        """As acquire, for a pod of a namespace, or of an unknown one; the path is the store's own.
+
+        Raises Denied, too, when the catalog keeps the model for other namespaces.
+        """
+        return self._bring(ref, None, holder, namespace=namespace)
+
+    async def _bring(
+        self,
+        ref: str,
+        ttl: float | None,
+        holder: str,
+        *,
+        namespace: str | None = None,
+        visible: bool = False,
+    ) -> AsyncGenerator[AcquireEvent, None]:
         began = time.monotonic()
         outcome = "hit"
         try:
@@ -185,6 +211,8 @@ class Engine:
                     f"{ref} is a container image, which no path stands for",
                     hint="warm it, and let the container runtime pull it",
                 )
+            if namespace is not None:
+                permit(target, namespace)
             arrived = self._travel.at_hand(target)
             if arrived is None:
                 async with aclosing(self._layouts.go(target)) as events:
@@ -195,7 +223,7 @@ class Engine:
                         outcome = "miss"
                         yield event
             assert arrived is not None
-            ready = await self._hold(target, arrived, granted, holder)
+            ready = await self._hold(target, arrived, granted, holder, visible)
             self._metrics.acquire_seconds.labels(outcome=outcome).observe(time.monotonic() - began)
             self._metrics.acquires.labels(outcome=outcome).inc()
             yield ready
@@ -203,19 +231,27 @@ class Engine:
             self._metrics.acquires.labels(outcome=type(error).__name__).inc()
             raise
 
-    async def _hold(self, target: Target, arrived: Arrived, ttl: float, holder: str) -> Ready:
+    async def _hold(self, target: Target, arrived: Arrived, ttl: float, holder: str, visible: bool) -> Ready:
         if self._store.lease_count >= MOST_LEASES:
             raise Busy(f"{target.key} is warm, but all {MOST_LEASES} leases are taken", hint="release some")
         tree = arrived.tree
         lease = await self._store.lease(tree.digest, target.key, holder, ttl)
+        path = self._store.tree_path(tree.digest)
+        if visible and self._mounts is not None:
+            try:
+                path = await self._mounts.show(tree.digest)
+            except BaseException:
+                await self._store.unlease(lease.id)
+                raise
         return Ready(
-            path=self._store.tree_path(tree.digest),
+            path=path,
             tree=tree.digest,
             lease=LeaseView(lease.id, lease.holder, lease.expires_at, lease.ttl),
             size=tree.size,
             file_count=len(tree.files),
             stale=arrived.stale,
             sample_file=tree.files[0].path,
+            ref=target.key,
         )
 
     def _ttl(self, asked: float | None) -> float:
@@ -359,7 +395,7 @@ class Engine:
             scrub=ScrubView(scrub.blob_count, scrub.corrupt_count, scrub.last_round),
             warnings=(),
         )
-        return replace(view, warnings=(*_warnings(view), *store.warnings))
+        return replace(view, warnings=(*_warnings(view), *store.warnings, *self._notices()))
 
     @property
     def healthy(self) -> bool:
@@ -375,6 +411,8 @@ class Engine:
         log.error("a warm model was lost", extra={"tree": tree, "refs": refs, "reason": why})
         for key in refs:
             self._warm.again(key)
+        if self._mounts is not None:
+            self._mounts.doubt(tree)
 
     def _wanted(self, target: Target, *, pull: bool) -> Target:
         """The target of a warm job. Raises NotConfigured for an image where there are none."""

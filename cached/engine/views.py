@@ -46,7 +46,7 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The tree stands at `path` for as long as `lease` lasts."""
+    """The tree stands at `path` for as long as `lease` lasts. ref: with the revision that it has now."""
 
     path: Path
     tree: Digest
@@ -55,6 +55,7 @@ class Ready:
     file_count: int
     stale: bool
     sample_file: str
+    ref: str
 
 
 @dataclass(frozen=True, slots=True)

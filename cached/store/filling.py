@@ -18,8 +18,8 @@ from cached.store.faults import disk_faults
 from cached.store.layout import Layout
 from cached.store.parts import Parts
 from cached.store.records import BlobRecord, Reservation
-from cached.store.stage import Stage
 from cached.store.small import put_whole
+from cached.store.stage import Stage
 from cached.store.state import pack
 
 log = logging.getLogger(__name__)

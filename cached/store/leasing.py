@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -20,10 +21,14 @@ _TICK: Final = 1.0
 
 
 class Leasing:
-    """Puts leases in force and ends them, and orders trees by their use, without waiting for anything."""
+    """Puts leases in force and ends them, and orders trees by their use, without waiting for anything.
+
+    on_unleased: told of each tree whose last lease has ended.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self.on_unleased: Callable[[Digest], None] | None = None
 
     def grant(self, tree: Digest, ref: str, holder: str, ttl: float) -> Lease:
         """As Store.lease."""
@@ -46,6 +51,8 @@ class Leasing:
         if lease is not None:
             self._parts.index.later(("lease", lease_id), tables.drop_lease(lease_id))
             self.touch(lease.tree)
+            if self.on_unleased is not None and not self._parts.state.holds.leases_on(lease.tree):
+                self.on_unleased(lease.tree)
 
     def touch(self, tree: Digest) -> None:
         """As Store.touch."""

@@ -184,6 +184,15 @@ class Store:
     def on_lost(self, tell: Callable[[Digest, str], None] | None) -> None:
         self._losses.on_lost = tell
 
+    @property
+    def on_unleased(self) -> Callable[[Digest], None] | None:
+        """Called with each tree whose last lease has ended."""
+        return self._leasing.on_unleased
+
+    @on_unleased.setter
+    def on_unleased(self, tell: Callable[[Digest], None] | None) -> None:
+        self._leasing.on_unleased = tell
+
     def is_warm(self, tree: Digest) -> bool:
         """Whether the tree is published and complete."""
         return tree in self._parts.state.ledger.trees
@@ -291,9 +300,9 @@ class Store:
         await self._filling.commit(reservation, stage)
 
     async def write(self, reservation: Reservation, data: bytes) -> None:
-        """Complete a missing blob of the reservation, named by its SHA-256, of bytes at hand: one chunk at most.
+        """Complete a missing blob of the reservation from bytes at hand, one chunk at most.
 
-        Raises NoSpace, DiskFault.
+        Its name is their SHA-256. Raises NoSpace, DiskFault.
         """
         await self._filling.write(reservation, data)
 

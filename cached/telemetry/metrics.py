@@ -1,7 +1,8 @@
 """Every metric that the daemon exports, in one place.
 
-Labels are bounded: schemes, error classes, outcomes and reasons, never a model's name or a peer's
-address. `docs/operations.md` lists them all, and a test compares the two.
+Labels are bounded: schemes, error classes, outcomes and reasons, never a pod's name or a peer's address,
+and a model's name only for volumes, since the catalog bounds it. `docs/operations.md` lists them all, and a
+test compares the two.
 """
 
 from __future__ import annotations
@@ -170,6 +171,32 @@ class Metrics:
         self.stale_tags = Counter(
             "cached_stale_tags",
             "Tags of images answered as last known, since their registry did not answer.",
+            registry=registry,
+        )
+        self.mounts = Gauge(
+            "cached_mounts", "Trees mounted for those who hold them by the sockets.", registry=registry
+        )
+        self.lazy_unmounts = Counter(
+            "cached_lazy_unmounts",
+            "Mounts that were busy when they were to end, and ended with their last user.",
+            registry=registry,
+        )
+        self.volumes = Gauge(
+            "cached_volumes", "Volumes of pods that show a model, by model.", ["model"], registry=registry
+        )
+        self.socket_volumes = Gauge(
+            "cached_socket_volumes", "Volumes of pods that show the pods' socket.", registry=registry
+        )
+        self.volume_seconds = Histogram(
+            "cached_volume_publish_duration_seconds",
+            "Time from the first call for a volume until it was there, by outcome: hit or miss.",
+            ["outcome"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.volumes_reaped = Counter(
+            "cached_volumes_reaped",
+            "Volumes given up since kubelet had removed their directories without a word.",
             registry=registry,
         )
         self.build = Gauge("cached_build_info", "Always 1; the label tells.", ["version"], registry=registry)

@@ -120,7 +120,8 @@ class FakeEngine:
         granted = ttl or self.default_ttl
         lease = LeaseView(f"lease-{next(self._numbers)}", holder, time.time() + granted, granted)
         self.leases[lease.id] = lease
-        return Ready(path, Digest.sha256(f"tree of {name}".encode()), lease, 90 * MIB, 3, False, SAMPLE)
+        tree = Digest.sha256(f"tree of {name}".encode())
+        return Ready(path, tree, lease, 90 * MIB, 3, False, SAMPLE, name)
 
     async def acquire(
         self, ref: str, *, ttl: float | None, holder: str

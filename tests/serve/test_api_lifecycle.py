@@ -26,11 +26,11 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-def server(run: Path, pods: Path | None = None, **modes: int) -> ApiServer:
+def server(run: Path, pods: Path | None = None, socket_mode: int = 0o600) -> ApiServer:
     return ApiServer(
         FakeEngine(run / "trees"),
         Metrics(),
-        pods=Listen(pods or run / "pods/cached.sock", directory_mode=0o755, **modes),
+        pods=Listen(pods or run / "pods/cached.sock", socket_mode=socket_mode, directory_mode=0o755),
         operators=Listen(run / "operator/cached.sock"),
     )
 

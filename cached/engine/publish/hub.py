@@ -18,7 +18,7 @@ from cached.store.store import Store
 
 
 def hub_directory(name: str) -> str:
-    """Where the hub's library keeps the model `name`. Raises InvalidRequest when the hub has no such names."""
+    """Where the hub's library keeps the model `name`. Raises InvalidRequest when the hub has no such name."""
     if name.count("/") > 1:
         raise InvalidRequest(
             f"{name} cannot be shown in the view {HUB}: names there are organisation/name",

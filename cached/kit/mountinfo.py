@@ -1,0 +1,76 @@
+"""What is mounted where, as /proc/self/mountinfo tells. Parsing is pure; see proc(5) for the format."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+_MOUNTINFO: Final = Path("/proc/self/mountinfo")
+_ESCAPE: Final = re.compile(rb"\\([0-3][0-7]{2})")
+_BEFORE_TAGS: Final = 6  # id, parent, device, root, point, options; then any number of tags, then a hyphen
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One mount, as this process sees it.
+
+    root: what of the filesystem is shown, as a path in that filesystem; it ends with `//deleted` when that
+    is gone. point: where it is shown. shared: what is mounted below it appears in other namespaces too.
+    """
+
+    id: int
+    root: str
+    point: str
+    options: frozenset[str]
+    shared: bool
+
+    @property
+    def read_only(self) -> bool:
+        return "ro" in self.options
+
+
+def parse(text: bytes) -> list[Mount]:
+    """The mounts in the kernel's order, of several at one point the topmost last.
+
+    Names may hold any bytes: blanks, tabs, newlines and backslashes come as octal escapes, all others as
+    they are. Lines that are no mounts are passed over.
+    """
+    found = (_mount(line.split(b" ")) for line in text.split(b"\n"))
+    return [mount for mount in found if mount is not None]
+
+
+def read() -> list[Mount]:
+    """All mounts of this process's namespace. Raises OSError."""
+    return parse(_MOUNTINFO.read_bytes())
+
+
+def covering(mounts: Iterable[Mount], path: str) -> Mount | None:
+    """The mount that `path`, absolute and without links, lies on."""
+    place = PurePosixPath(path)
+    best: tuple[int, Mount] | None = None
+    for mount in mounts:
+        point = PurePosixPath(mount.point)
+        if place.is_relative_to(point) and (best is None or len(point.parts) >= best[0]):
+            best = len(point.parts), mount
+    return best[1] if best else None
+
+
+def _mount(fields: list[bytes]) -> Mount | None:
+    if len(fields) < _BEFORE_TAGS or not fields[0].isdigit() or b"-" not in fields[_BEFORE_TAGS:]:
+        return None
+    tags = fields[_BEFORE_TAGS : fields.index(b"-", _BEFORE_TAGS)]
+    return Mount(
+        id=int(fields[0]),
+        root=_name(fields[3]),
+        point=_name(fields[4]),
+        options=frozenset(_name(option) for option in fields[5].split(b",")),
+        shared=any(tag.startswith(b"shared:") for tag in tags),
+    )
+
+
+def _name(field: bytes) -> str:
+    return os.fsdecode(_ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), field))
