@@ -67,8 +67,8 @@ class ContainerdContent:
     async def watch(self, changed: Callable[[], None]) -> None:
         """See ContentStore.watch. `changed` is called a first time, too, soon after watching has begun.
 
-        It looks at the directory's own time of change. That tells as much as inotify would, whose instances are
-        scarce on a node, and works for a directory that comes, goes or is replaced, too.
+        It looks at the directory's own time of change. That tells as much as inotify would, whose instances
+        are scarce on a node, and works for a directory that comes, goes or is replaced, too.
         """
         rest = Rest()
         while True:

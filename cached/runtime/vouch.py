@@ -34,8 +34,8 @@ class Voucher:
     async def vouch(self, fd: int, size: int, digest: Digest) -> list[bytes]:
         """The BLAKE3 of each chunk, in order, of the `size` bytes that `fd` reads.
 
-        Raises Corrupt when these are not what `digest` says, and DiskFault. The descriptor stays the caller's,
-        who may close it at any time. Cancelled, it reads one more piece at most.
+        Raises Corrupt when these are not what `digest` says, and DiskFault. The descriptor stays the
+        caller's, who may close it at any time. Cancelled, it reads one more piece at most.
         """
         with disk_faults(f"reading blob {digest} of the container runtime"):
             mine = os.dup(fd)
