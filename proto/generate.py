@@ -49,7 +49,7 @@ def generate(out: Path) -> None:
             f"--mypy_grpc_out=quiet:{made}",
         )
         for path in sorted(made.rglob("*_pb2*")):
-            if path.name.startswith("types_pb2_grpc"):  # it has no service
+            if path.name.startswith(("types_pb2_grpc", "descriptor_pb2_grpc")):  # they have no service
                 continue
             own = made / "cached" in path.parents
             write(out, path.relative_to(made / "cached" if own else made), path.read_text())

@@ -22,8 +22,8 @@ class Runtime(Protocol):
     """Whoever unpacks images and starts containers.
 
     All raise RuntimeUnavailable while the runtime does not answer, which is worth another try: it is
-    restarted while nodes boot. `pull` raises NotFound, Denied, NoSpace or SourceUnavailable as the runtime
-    says.
+    restarted while nodes boot; NotConfigured where it is none that is known here. `pull` raises NotFound,
+    Denied, NoSpace, Corrupt or SourceUnavailable as the runtime says.
     """
 
     async def has(self, image: ImageName) -> bool:
@@ -35,7 +35,10 @@ class Runtime(Protocol):
         ...
 
     async def pin(self, image: ImageName) -> bool:
-        """Keep kubelet from collecting the image; False where this runtime knows no pins."""
+        """Keep kubelet from collecting the image; False where this runtime knows no pins.
+
+        Raises NotFound when the image is not there. Pulling it again may take the pin away.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -49,7 +52,7 @@ class ContentStore(Protocol):
     """
 
     def size(self, blob: Digest) -> int | None:
-        """Bytes of the blob, None when it is not there."""
+        """Bytes of the blob, None when it is not there, as far as can be seen."""
         ...
 
     def open(self, blob: Digest) -> int | None:

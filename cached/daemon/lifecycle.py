@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from cached import __version__
 from cached.config.settings import Settings
@@ -17,6 +18,9 @@ from cached.kit.sdnotify import notify, watchdog_interval
 from cached.serve.api.server import ApiServer
 from cached.serve.ops.server import OpsServer
 from cached.serve.rpc.sockets import Listen
+
+if TYPE_CHECKING:
+    from cached.serve.mirror.server import MirrorServer
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +65,10 @@ async def serve(settings: Settings) -> None:
         if house.neighbours is not None:
             stack.push_async_callback(house.neighbours.stop, 0)
             await house.neighbours.start()
+        mirror = house.mirror()
+        if mirror is not None:
+            stack.push_async_callback(mirror.stop, 0)
+            await mirror.start()
         serving = asyncio.Event()
         if settings.metrics:
             ops = OpsServer(settings.metrics, house.metrics, serving.is_set)
@@ -73,7 +81,9 @@ async def serve(settings: Settings) -> None:
                 if house.neighbours is not None:
                     group.create_task(forever("neighbours", house.neighbours.run))
                 group.create_task(forever("systemd watchdog", _tell_watchdog))
-                group.create_task(_drain_when_asked(signals, house, api, serving, settings.drain_timeout))
+                group.create_task(
+                    _drain_when_asked(signals, house, api, mirror, serving, settings.drain_timeout)
+                )
                 await api.set_serving(True)
                 serving.set()
                 group.create_task(forever("health", lambda: _show_health(signals, house, api, serving)))
@@ -93,14 +103,22 @@ async def serve(settings: Settings) -> None:
 
 
 async def _drain_when_asked(
-    signals: StopSignals, house: House, api: ApiServer, serving: asyncio.Event, grace: float
+    signals: StopSignals,
+    house: House,
+    api: ApiServer,
+    mirror: MirrorServer | None,
+    serving: asyncio.Event,
+    grace: float,
 ) -> None:
     await signals.asked.wait()
     log.info("draining; a second signal stops at once", extra={"seconds": grace})
     notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int((grace + 30) * 1e6)}")
     await api.set_serving(False)
     serving.clear()
-    await house.engine.drain(grace)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(house.engine.drain(grace))
+        if mirror is not None:  # runtimes that come now go on to the registry
+            group.create_task(mirror.stop(grace))
     if house.neighbours is not None:
         await house.neighbours.stop(_CLOSE_GRACE)
     await api.stop(_CLOSE_GRACE)

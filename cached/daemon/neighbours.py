@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cached.config.settings import Peers
 from cached.core.clock import Clock
 from cached.core.peer import Member
+from cached.engine.swarm.shelf import Holder
 from cached.engine.swarm.swarms import SwarmOptions, Swarms
 from cached.kit.guard import forever
 from cached.peers.certificate import bare
@@ -78,8 +79,12 @@ def neighbours_of(
     metrics: Metrics,
     clock: Clock,
     rng: random.Random,
+    holder: Holder | None = None,
 ) -> Neighbours:
-    """What `peers` describes; nothing listens yet. Raises NotConfigured for unusable certificates."""
+    """What `peers` describes; nothing listens yet. `holder` has whole blobs beside the store.
+
+    Raises NotConfigured for unusable certificates.
+    """
     advertise = str(Address.parse(advertise))  # as the others will spell it
     me = Member(advertise, peers.zone)
     listen = peers.listen or advertise
@@ -110,6 +115,7 @@ def neighbours_of(
         links,
         metrics,
         rng,
+        holder,
     )
     return Neighbours(
         swarms,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -24,7 +24,9 @@ from cached.telemetry.metrics import Metrics
 from cached.transfer.transfer import SourceLimits, Transfer, TransferOptions
 
 if TYPE_CHECKING:
+    from cached.daemon.images import ImageParts
     from cached.daemon.neighbours import Neighbours
+    from cached.serve.mirror.server import MirrorServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,13 @@ class House:
     catalog: LiveCatalog
     metrics: Metrics
     neighbours: Neighbours | None
+    images: ImageParts | None
+
+    def mirror(self) -> MirrorServer | None:
+        """Where the node's runtime finds images; None when it is off."""
+        if self.images is None or self.engine.images is None:
+            return None
+        return self.images.mirror(self.engine.images)
 
 
 @asynccontextmanager
@@ -64,16 +73,28 @@ async def open_house(settings: Settings) -> AsyncGenerator[House, None]:
             ),
             "file": FileSource(metrics, file.roots, _fences(settings.allowed_prefixes)),
         }
-        limits = {"s3": _limits(s3.limits), "file": _limits(file.limits)}
+        limits = {
+            "s3": _limits(s3.limits),
+            "file": _limits(file.limits),
+            "oci": _limits(settings.images.limits),
+        }
         moving = _transfer_options(settings.transfer)
+        images = None
+        if settings.images.upstreams:
+            # Nor does a node without container images load what they take.
+            from cached.daemon.images import image_parts_of
+
+            images = image_parts_of(settings.images, moving.ca_file, store, metrics, clock, rng)
+            moving = replace(moving, ca_files=images.ca_files)
         transfer = Transfer(moving, metrics, clock, rng)
         neighbours = None
         if advertise := settings.peers.advertise:
             # A node without neighbours does not load what it takes to have some.
             from cached.daemon.neighbours import neighbours_of
 
+            holder = images.runtime_blobs if images else None
             neighbours = neighbours_of(
-                settings.peers, advertise, moving, store, transfer, metrics, clock, rng
+                settings.peers, advertise, moving, store, transfer, metrics, clock, rng, holder
             )
         catalog = LiveCatalog(
             settings.catalog, settings.allowed_prefixes, settings.root / "catalog.last.yaml", clock, metrics
@@ -97,10 +118,17 @@ async def open_house(settings: Settings) -> AsyncGenerator[House, None]:
                 rng,
                 neighbours.swarms if neighbours else None,
                 (lambda: neighbours.sent) if neighbours else dict,
+                images.images if images else None,
             )
-            yield House(engine, catalog, metrics, neighbours)
+            try:
+                yield House(engine, catalog, metrics, neighbours, images)
+            finally:
+                if engine.images is not None:
+                    engine.images.close()
         finally:
             await transfer.close()
+            if images is not None:
+                await images.close()
             for source in sources.values():
                 await source.close()
     finally:

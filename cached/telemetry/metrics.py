@@ -200,3 +200,31 @@ class Metrics:
             registry=registry,
         )
         self.build = Gauge("cached_build_info", "Always 1; the label tells.", ["version"], registry=registry)
+        self.mirror_requests = Counter(
+            "cached_mirror_requests",
+            "Requests of pullers, by kind and status code; 499 for those who left before there was an answer.",
+            ["kind", "code"],
+            registry=registry,
+        )
+        self.mirror_sent = Counter(
+            "cached_mirror_sent_bytes", "Bytes of blobs sent to pullers.", registry=registry
+        )
+        self.mirror_streams = Gauge(
+            "cached_mirror_streams", "Blobs being sent to pullers.", registry=registry
+        )
+        self.mirror_aborted = Counter(
+            "cached_mirror_aborted",
+            "Blobs cut off on their way to a puller, by reason: stall, slow, error.",
+            ["reason"],
+            registry=registry,
+        )
+        self.mirror_wedged = Counter(
+            "cached_mirror_wedged",
+            "Times that the daemon did not answer and the mirror's guard sent pullers away.",
+            registry=registry,
+        )
+        self.mirror_guards = Counter(
+            "cached_mirror_guards",
+            "Guards of the mirror that were started; more than one means that one died.",
+            registry=registry,
+        )

@@ -92,13 +92,14 @@ def places(file: FileDescriptorProto) -> dict[tuple[int, ...], str]:
 def test_everything_is_documented(files: list[FileDescriptorProto]) -> None:
     assert {file.name for file in files} == {
         "containerd/services/images/v1/images.proto",
+        "containerd/types/descriptor.proto",
         "runtime/v1/images.proto",
         *(f"cached/v1/{n}.proto" for n in ("cache", "operator", "peer", "types")),
     }
     for file in files:
         commented = {tuple(place.path) for place in file.source_code_info.location if place.leading_comments}
         wanted = places(file)
-        assert len(wanted) > 8
+        assert len(wanted) > 1
         assert [name for place, name in wanted.items() if place not in commented] == []
 
 

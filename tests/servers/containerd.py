@@ -173,7 +173,7 @@ class Containerd:
 
         image: its name in full. arguments: the program and its own, in place of the image's.
         """
-        name = f"{self._state.name}-{next(self._numbers)}"
+        name = f"{self._prefix}-{next(self._numbers)}"
         return self.ctr("run", "--rm", image, name, *arguments)
 
     def ctr(self, *arguments: str) -> str:
@@ -207,6 +207,11 @@ class Containerd:
         """It looks for its shim here, and takes nothing else from whoever runs the tests, such as proxies."""
         return {"PATH": f"{self._programs}:{_PATH}"}
 
+    @property
+    def _prefix(self) -> str:
+        """Of its containers' names; containerd takes no underscore at the end of a word."""
+        return self._state.name.replace("_", "x")
+
     def _write_config(self) -> None:
         text = config_text(
             int(self.version.partition(".")[0]),
@@ -228,7 +233,7 @@ class Containerd:
     def _remove_cgroups(self) -> None:
         """Those of containers that had no end of their own."""
         for place in ("k8s.io", "*/k8s.io"):
-            for left in Path("/sys/fs/cgroup").glob(f"{place}/{self._state.name}-*"):
+            for left in Path("/sys/fs/cgroup").glob(f"{place}/{self._prefix}-*"):
                 left.rmdir()
 
     def _channel(self) -> grpc.Channel:

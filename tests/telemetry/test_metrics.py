@@ -10,7 +10,19 @@ from prometheus_client.metrics_core import Metric
 from cached.telemetry.metrics import Metrics
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
-BOUNDED = {"role", "state", "outcome", "origin", "error", "reason", "result", "method", "code", "version"}
+BOUNDED = {
+    "role",
+    "state",
+    "outcome",
+    "origin",
+    "error",
+    "reason",
+    "result",
+    "method",
+    "code",
+    "version",
+    "kind",
+}
 
 
 def exported() -> list[Metric]:

@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cached.core.clock import Clock
@@ -16,7 +16,7 @@ from cached.core.errors import CachedError, Draining, NotConfigured, RuntimeUnav
 from cached.core.image import ImageName, ImageRef, Platform, Repository
 from cached.core.manifest import Index, Manifest
 from cached.core.progress import Progress
-from cached.core.registry import NODE, Found, blob_path
+from cached.core.registry import Found, blob_path
 from cached.core.runtime import Login, Runtime
 from cached.core.tree import Tree, TreeFile
 from cached.engine.catalog import Target
@@ -217,7 +217,7 @@ class ImageJourney:
             chosen = manifest.choose(ref.platform or self._platform)
             found = Found(chosen.digest, chosen.size, chosen.media_type)
             blobs[found.digest] = found
-            inner = Resolved(found, NODE, resolved.stale)
+            inner = replace(resolved, found=found)
             _, manifest = await self._manifests.read(repository, str(found.digest), inner)
         if isinstance(manifest, Manifest):
             blobs |= {blob: Found(blob, each.size) for blob, each in manifest.blobs.items()}

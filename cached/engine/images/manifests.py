@@ -14,7 +14,7 @@ from cached.core.digest import Digest
 from cached.core.errors import CachedError, Corrupt, NotFound, SourceUnavailable
 from cached.core.image import Repository
 from cached.core.manifest import MAX_MANIFEST, Index, Manifest, parse_manifest
-from cached.core.registry import NODE, Found, Reader, Registry
+from cached.core.registry import ANYBODY, NODE, Found, Reader, Registry
 from cached.engine.images.access import Access, Admitted
 from cached.engine.images.flights import BlobFlights
 from cached.engine.images.views import Pull
@@ -29,11 +29,12 @@ _TIME_AHEAD: Final = 60.0  # seconds that a record may lie in the future: clocks
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a reference is. reader: who may read it. stale: its registry does not answer."""
+    """What a reference is. reader: who reads it. stale: its registry does not answer. public: anybody may."""
 
     found: Found
     reader: Reader
     stale: bool = False
+    public: bool = False
 
 
 class Manifests:
@@ -91,7 +92,7 @@ class Manifests:
         )
         found = admitted.found
         if found is not None:
-            return Resolved(found, admitted.reader)
+            return Resolved(found, admitted.reader, public=admitted.reader.anonymous)
         if record is None or (admitted.unasked and digest is None and not young):
             raise SourceUnavailable(
                 f"{repository}:{reference} cannot be resolved: its registry does not answer",
@@ -107,9 +108,13 @@ class Manifests:
         return Resolved(Found(record.digest, record.size, record.media_type), admitted.reader, stale)
 
     async def resolve_for_node(self, repository: Repository, reference: str) -> Resolved:
-        """The same for the node itself, with its own credentials."""
+        """The same for the node itself, with its own credentials.
+
+        Whether anybody may have it is asked, too: what a pod pulls of it while the registry is down, say.
+        """
         try:
-            return Resolved(await self._ask(repository, reference, NODE), NODE)
+            found = await self._ask(repository, reference, NODE)
+            return Resolved(found, NODE, public=await self._is_for_anybody(repository, found))
         except SourceUnavailable as error:
             record = self._store.manifest(str(repository), reference)
             if record is None or not (Digest.read(reference) or self._is_young(record)):
@@ -121,6 +126,15 @@ class Manifests:
             )
             return Resolved(Found(record.digest, record.size, record.media_type), NODE, stale=True)
 
+    async def _is_for_anybody(self, repository: Repository, found: Found) -> bool:
+        if self._access.trusts(repository):
+            return False
+        try:
+            await self._registry.manifest(repository, found.digest, ANYBODY)
+        except CachedError:
+            return False
+        return True
+
     async def _ask(self, repository: Repository, reference: str, reader: Reader) -> Found:
         try:
             found = await self._registry.manifest(repository, reference, reader)
@@ -131,7 +145,7 @@ class Manifests:
             raise Corrupt(f"{repository}:{reference} has {found.size} bytes, more than a manifest may have")
         before = self._store.manifest(str(repository), reference)
         if before is not None and before.digest == found.digest:
-            await self._remember(repository, reference, found, reader)
+            await self._remember(repository, reference, found, public=reader.anonymous)
         return found
 
     def _is_young(self, record: ManifestRecord) -> bool:
@@ -148,14 +162,14 @@ class Manifests:
         manifest = parse_manifest(data, found.media_type)
         if not resolved.stale:
             for each in dict.fromkeys((reference, str(found.digest))):
-                await self._remember(repository, each, found, resolved.reader)
+                await self._remember(repository, each, found, public=resolved.public)
         self._hold(str(repository), found.digest, manifest)
         return data, manifest
 
-    async def _remember(self, repository: Repository, reference: str, found: Found, reader: Reader) -> None:
+    async def _remember(self, repository: Repository, reference: str, found: Found, *, public: bool) -> None:
         """Note what the registry said. That anybody may have it is known only from what it told anybody."""
         before = self._store.manifest(str(repository), reference)
-        if before is not None and before.digest == found.digest and before.public and not reader.anonymous:
+        if before is not None and before.digest == found.digest and before.public and not public:
             return
         record = ManifestRecord(
             str(repository),
@@ -164,7 +178,7 @@ class Manifests:
             found.size,
             found.media_type,
             self._clock.now(),
-            reader.anonymous,
+            public,
         )
         with suppress(NotFound):  # the manifest has just left this node
             await self._store.set_manifest(record)

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from cached._proto.containerd.types import descriptor_pb2 as containerd_dot_types_dot_descriptor__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*containerd/services/images/v1/images.proto\x12\x1d\x63ontainerd.services.images.v1\x1a google/protobuf/field_mask.proto\"\x86\x01\n\x05Image\x12\x0c\n\x04name\x18\x01 \x01(\t\x12@\n\x06labels\x18\x02 \x03(\x0b\x32\x30.containerd.services.images.v1.Image.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"z\n\x12UpdateImageRequest\x12\x33\n\x05image\x18\x01 \x01(\x0b\x32$.containerd.services.images.v1.Image\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"J\n\x13UpdateImageResponse\x12\x33\n\x05image\x18\x01 \x01(\x0b\x32$.containerd.services.images.v1.Image2y\n\x06Images\x12o\n\x06Update\x12\x31.containerd.services.images.v1.UpdateImageRequest\x1a\x32.containerd.services.images.v1.UpdateImageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*containerd/services/images/v1/images.proto\x12\x1d\x63ontainerd.services.images.v1\x1a!containerd/types/descriptor.proto\x1a google/protobuf/field_mask.proto\"\xb4\x01\n\x05Image\x12\x0c\n\x04name\x18\x01 \x01(\t\x12@\n\x06labels\x18\x02 \x03(\x0b\x32\x30.containerd.services.images.v1.Image.LabelsEntry\x12,\n\x06target\x18\x03 \x01(\x0b\x32\x1c.containerd.types.Descriptor\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"z\n\x12UpdateImageRequest\x12\x33\n\x05image\x18\x01 \x01(\x0b\x32$.containerd.services.images.v1.Image\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"J\n\x13UpdateImageResponse\x12\x33\n\x05image\x18\x01 \x01(\x0b\x32$.containerd.services.images.v1.Image2y\n\x06Images\x12o\n\x06Update\x12\x31.containerd.services.images.v1.UpdateImageRequest\x1a\x32.containerd.services.images.v1.UpdateImageResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,14 +35,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_IMAGE_LABELSENTRY']._loaded_options = None
   _globals['_IMAGE_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_IMAGE']._serialized_start=112
-  _globals['_IMAGE']._serialized_end=246
-  _globals['_IMAGE_LABELSENTRY']._serialized_start=201
-  _globals['_IMAGE_LABELSENTRY']._serialized_end=246
-  _globals['_UPDATEIMAGEREQUEST']._serialized_start=248
-  _globals['_UPDATEIMAGEREQUEST']._serialized_end=370
-  _globals['_UPDATEIMAGERESPONSE']._serialized_start=372
-  _globals['_UPDATEIMAGERESPONSE']._serialized_end=446
-  _globals['_IMAGES']._serialized_start=448
-  _globals['_IMAGES']._serialized_end=569
+  _globals['_IMAGE']._serialized_start=147
+  _globals['_IMAGE']._serialized_end=327
+  _globals['_IMAGE_LABELSENTRY']._serialized_start=282
+  _globals['_IMAGE_LABELSENTRY']._serialized_end=327
+  _globals['_UPDATEIMAGEREQUEST']._serialized_start=329
+  _globals['_UPDATEIMAGEREQUEST']._serialized_end=451
+  _globals['_UPDATEIMAGERESPONSE']._serialized_start=453
+  _globals['_UPDATEIMAGERESPONSE']._serialized_end=527
+  _globals['_IMAGES']._serialized_start=529
+  _globals['_IMAGES']._serialized_end=650
 # @@protoc_insertion_point(module_scope)
