@@ -51,7 +51,7 @@ def test_generated_code_is_fresh(generator: ModuleType, tmp_path: Path) -> None:
     generator.generate(tmp_path)
     committed = texts(Path(str(cached._proto.__file__)).parent)
     assert texts(tmp_path) == committed
-    assert {"v1/cache_pb2_grpc.pyi", "runtime/v1/images_pb2_grpc.pyi"} <= committed.keys()
+    assert {"v1/cache_pb2_grpc.pyi", "runtime/v1/images_pb2_grpc.pyi", "csi/v1/csi_pb2.pyi"} <= committed.keys()
 
 
 def test_generated_code_clashes_with_nobody(generator: ModuleType, tmp_path: Path) -> None:
@@ -93,6 +93,8 @@ def test_everything_is_documented(files: list[FileDescriptorProto]) -> None:
     assert {file.name for file in files} == {
         "containerd/services/images/v1/images.proto",
         "containerd/types/descriptor.proto",
+        "csi/v1/csi.proto",
+        "pluginregistration/v1/api.proto",
         "runtime/v1/images.proto",
         *(f"cached/v1/{n}.proto" for n in ("cache", "operator", "peer", "types")),
     }
