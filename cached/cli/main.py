@@ -30,6 +30,7 @@ COMMANDS = {
     "health": "cached.cli.health:health",
     "certs": "cached.cli.certs:certs",
     "config": "cached.cli.config:config",
+    "containerd": "cached.cli.containerd.command:containerd",
     "completion": "cached.cli.completion:completion",
     "help": "cached.cli.help:help_",
 }
