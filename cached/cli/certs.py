@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cached.cli.options import Output, output
+from cached.cli.parts import daemons_part
 from cached.cli.render import emit, rfc3339
 from cached.cli.text import columns
-from cached.core.errors import NotConfigured
 
 if TYPE_CHECKING:
     from cached.cli.lab import Written
@@ -78,13 +78,8 @@ def certs(directory: Path, hosts: list[str], name: str | None, days: int, output
       cachectl certs lab --host 10.0.0.1 --host 10.0.0.2
       cachectl certs lab --name cached.internal
     """  # fmt: skip
-    try:
+    with daemons_part("make certificates"):
         from cached.cli.lab import Lab
-    except ModuleNotFoundError as error:
-        raise NotConfigured(
-            f"cannot make certificates here: the Python package {error.name} is missing",
-            hint="install the daemon's part: pip install 'cached[daemon]'",
-        ) from None
     lab = Lab(directory, datetime.now(UTC).replace(microsecond=0))
     nodes = [lab.issue([host, *([name] if name else [])], days) for host in hosts]
     if name and not hosts:

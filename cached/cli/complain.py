@@ -13,13 +13,18 @@ from cached.cli.text import plain
 def complain(message: str, hint: str = "") -> None:
     """Tell what happened, and what to do next."""
     _say("error", message, "red")
-    if hint:
-        _say("hint", hint, "cyan")
+    _hint(hint)
 
 
-def warn(text: str) -> None:
-    """Tell what does not stop the command."""
+def warn(text: str, hint: str = "") -> None:
+    """Tell what does not stop the command, and what to do about it."""
     _say("warning", text, "yellow")
+    _hint(hint)
+
+
+def _hint(text: str) -> None:
+    if text:
+        _say("hint", text, "cyan")
 
 
 def _say(kind: str, text: str, colour: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from cached.cli.options import Output, output
+from cached.cli.parts import daemons_part
 from cached.cli.render import emit
-from cached.core.errors import NotConfigured
 
 KINDS = ["settings", "catalog"]
 
@@ -38,13 +38,8 @@ def check(file: Path, kind: str | None, output: Output) -> None:
       cachectl config check /etc/cached/cached.yaml
       cachectl config check --kind catalog models.yaml
     """
-    try:
+    with daemons_part("check files"):
         from cached.config import catalog, problems, settings
-    except ModuleNotFoundError as error:
-        raise NotConfigured(
-            f"cannot check files here: the Python package {error.name} is missing",
-            hint="install the daemon's part: pip install 'cached[daemon]'",
-        ) from None
     if kind is None:
         mapping = problems.read_mapping(file)
         kind = KINDS["models" in mapping or _names_images(mapping, settings.Images.model_fields)]

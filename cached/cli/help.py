@@ -30,6 +30,12 @@ is null. Fields may be added, never renamed or taken away.
   certs          {ca: {file, key_file, expire_time, made}, nodes: [{names,
                   expire_time, renewed, tls}]}; tls is what peers.tls must say
   config check   {file, kind, valid}
+  containerd configure
+                 {certs_d, dry_run, changes: [{file, action, diff}]}; action is
+                  created, changed, unchanged, restored or removed
+  containerd check
+                 {well, findings: [{level, subject, message, hint}]}; level is
+                  ok, warning or problem
 
 error is null, or {reason, message, hint, retryable}. An error that ends the whole
 command is told on standard error only, as with tables; see the exit code.

@@ -31,6 +31,7 @@ COMMANDS = {
     "node-init": "cached.cli.node_init:node_init",
     "certs": "cached.cli.certs:certs",
     "config": "cached.cli.config:config",
+    "containerd": "cached.cli.containerd.command:containerd",
     "completion": "cached.cli.completion:completion",
     "help": "cached.cli.help:help_",
 }

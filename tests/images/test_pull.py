@@ -2,44 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
+from tests.images.pictures import MIB, SAID, hello
 from tests.images.site import Node, Upstream
-from tests.servers.containerd import lacking
 from tests.servers.faults import Fault
-from tests.servers.faulty import FaultyServer
-from tests.servers.images import Image, image, index, runnable
-from tests.servers.layers import Noise, layer
-from tests.servers.registry import DOCKER_REGISTRY, DockerRegistry
+from tests.servers.images import image, index
+from tests.servers.layers import layer
 from tests.system.waiting import eventually
-
-MIB = 1 << 20
-SAID = ("/bin/busybox", "cat", "/etc/motd")
-
-
-def hello(*sizes: int, seed: int = 1) -> Image:
-    """A runnable image that can say hello, with further layers of these sizes."""
-    more = [layer({f"data/{n}": Noise(size, seed + n)}, compression="") for n, size in enumerate(sizes)]
-    return runnable(layer({"etc/motd": b"hello\n"}), *more)
-
-
-@pytest.fixture
-def upstream(tmp_path: Path) -> Iterator[Upstream]:
-    if DOCKER_REGISTRY is None:
-        pytest.skip("no docker-registry: make packages installs it")
-    with DockerRegistry(tmp_path / "registry") as registry, FaultyServer(registry.endpoint) as front:
-        yield Upstream(registry, front)
-
-
-@pytest.fixture(params=["1.6", "1.7"])
-def node(request: pytest.FixtureRequest, tmp_path: Path, upstream: Upstream) -> Iterator[Node]:
-    if why := lacking(request.param):
-        pytest.skip(why)
-    with Node(tmp_path / "node", upstream, containerd=request.param) as node:
-        yield node
 
 
 def test_a_warmed_image_starts_without_its_registry(node: Node, upstream: Upstream) -> None:

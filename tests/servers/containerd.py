@@ -39,7 +39,7 @@ def lacking(version: str) -> str:
     """What this machine lacks to run containerd of that version, such as `1.7` or `2`; "" when nothing."""
     if os.geteuid():
         return "containerd needs root"
-    if _programs(version) is None or shutil.which("runc", path=_PATH) is None:
+    if programs(version) is None or shutil.which("runc", path=_PATH) is None:
         return f"no containerd {version} with runc: make packages installs one, and unpacks others"
     return ""
 
@@ -72,7 +72,7 @@ class Containerd:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        found = _programs(self.version)
+        found = programs(self.version)
         assert found is not None, lacking(self.version)
         self._programs = found
         self._certs.mkdir(parents=True)
@@ -250,7 +250,7 @@ class Containerd:
         return True
 
 
-def _programs(version: str) -> Path | None:
+def programs(version: str) -> Path | None:
     """The directory of a containerd of that version."""
     return next((place for have, place in _found().items() if f"{have}.".startswith(f"{version}.")), None)
 

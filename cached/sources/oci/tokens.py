@@ -12,10 +12,10 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from cached.core.clock import Clock
-from cached.core.errors import NotConfigured, SourceUnavailable
+from cached.core.errors import Denied, NotConfigured, SourceUnavailable
 from cached.sources.oci.challenge import Challenge
 from cached.sources.oci.client import Client
-from cached.sources.oci.errors import Refused, refusal, unbelieved
+from cached.sources.oci.errors import Refused, unbelieved
 from cached.sources.oci.request import Request
 from cached.sources.oci.secret import Secret
 from cached.sources.oci.upstream import Upstream
@@ -57,8 +57,13 @@ class Tokens:
         answer = await self._client.send(upstream, request)
         if answer.status == 401 or (answer.status == 403 and secret is None):
             raise Refused(challenge, known=secret is not None)
+        if answer.status == 403:
+            raise Denied(
+                f"the token service of {upstream.host} does not let the node have {what}",
+                hint=f"check what images.credentials has for {upstream.host}, and whether that may pull",
+            )
         if not answer.good:
-            raise refusal(answer, upstream)
+            raise _useless(upstream, what, f"answered {answer.status}")
         value, seconds = _read(answer.body, upstream, what)
         return Token(value, asked_at, asked_at + seconds)
 
@@ -85,9 +90,13 @@ def _read(body: bytes, upstream: Upstream, what: str) -> tuple[str, float]:
         value = said.get("token") or said.get("access_token")
         if isinstance(value, str) and _TOKEN.match(value):
             return value, _life(said.get("expires_in"))
-    raise SourceUnavailable(
-        f"the token service of {upstream.host} answers without a usable token for {what}",
-        hint="see whether the registry is well",
+    raise _useless(upstream, what, "answered without a usable token")
+
+
+def _useless(upstream: Upstream, what: str, why: str) -> SourceUnavailable:
+    return SourceUnavailable(
+        f"no token for {what}: the token service of {upstream.host} {why}",
+        hint="try again later; see whether it is well",
     )
 
 
