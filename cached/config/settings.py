@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from cached.config.kinds import Bytes, Mode, Seconds, Section
+from cached.config.kinds import Bytes, BytesOrShare, Mode, Seconds, Section
 from cached.config.problems import explain, read_mapping
 from cached.config.publishing import Csi, Publish
 from cached.core.errors import InvalidRequest
@@ -312,8 +312,9 @@ class Settings(Section):
     """The data directory, best on local NVMe; pods see published models below it at the same path."""
     capacity: Bytes | None = None
     """What the cache may use; 90 % of the filesystem when unset."""
-    min_free: Bytes | None = None
-    """What stays free on the filesystem, whoever fills it; 5 % of it, at most 50 GiB, when unset."""
+    min_free: BytesOrShare | None = None
+    """What stays free on the filesystem, whoever fills it, as a size or as a share of it such as 20%; 5 % of
+    it, at most 50 GiB, when unset."""
     catalog: Path | None = None
     """YAML file of models; followed as it changes."""
     allow_sources: tuple[str, ...] | None = None

@@ -13,13 +13,16 @@ from cached import __version__
 from cached.config.settings import Settings
 from cached.core.errors import CachedError
 from cached.daemon.wiring import House, open_house
+from cached.engine.publish.publisher import Publisher
 from cached.kit.guard import forever
 from cached.kit.sdnotify import notify, watchdog_interval
 from cached.serve.api.server import ApiServer
 from cached.serve.ops.server import OpsServer
 from cached.serve.rpc.sockets import Listen
+from cached.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    from cached.daemon.csi import NodePlugin
     from cached.serve.mirror.server import MirrorServer
 
 log = logging.getLogger(__name__)
@@ -57,7 +60,15 @@ async def serve(settings: Settings) -> None:
     """
     signals = StopSignals()
     async with AsyncExitStack() as stack:
-        house = await stack.enter_async_context(open_house(settings))
+        metrics = Metrics()
+        metrics.build.labels(version=__version__).set(1)
+        publisher = Publisher(metrics, noexec=settings.publish.noexec)
+        stack.callback(publisher.close)
+        plugin = _plugin(settings, publisher, metrics)
+        if plugin is not None:  # before the store is open: pods that end must not wait for it
+            stack.push_async_callback(plugin.stop, 0)
+            await plugin.start()
+        house = await stack.enter_async_context(open_house(settings, metrics, publisher, plugin))
         api = _api(settings, house)
         await house.catalog.start()
         await api.start()
@@ -80,9 +91,12 @@ async def serve(settings: Settings) -> None:
                 group.create_task(forever("engine", house.engine.run))
                 if house.neighbours is not None:
                     group.create_task(forever("neighbours", house.neighbours.run))
+                if plugin is not None:
+                    run = plugin.run
+                    group.create_task(forever("volumes", lambda: run(house.engine, house.store)))
                 group.create_task(forever("systemd watchdog", _tell_watchdog))
                 group.create_task(
-                    _drain_when_asked(signals, house, api, mirror, serving, settings.drain_timeout)
+                    _drain_when_asked(signals, house, api, mirror, plugin, serving, settings.drain_timeout)
                 )
                 await api.set_serving(True)
                 serving.set()
@@ -107,6 +121,7 @@ async def _drain_when_asked(
     house: House,
     api: ApiServer,
     mirror: MirrorServer | None,
+    plugin: NodePlugin | None,
     serving: asyncio.Event,
     grace: float,
 ) -> None:
@@ -121,6 +136,8 @@ async def _drain_when_asked(
             group.create_task(mirror.stop(grace))
     if house.neighbours is not None:
         await house.neighbours.stop(_CLOSE_GRACE)
+    if plugin is not None:
+        await plugin.stop(_CLOSE_GRACE)
     await api.stop(_CLOSE_GRACE)
     raise _Stop
 
@@ -142,6 +159,14 @@ async def _tell_watchdog() -> None:
         if interval:
             notify("WATCHDOG=1")
         await asyncio.sleep(interval or 3600)
+
+
+def _plugin(settings: Settings, publisher: Publisher, metrics: Metrics) -> NodePlugin | None:
+    if settings.csi.driver is None:
+        return None
+    from cached.daemon.csi import NodePlugin
+
+    return NodePlugin(settings.csi, settings.socket_directory / "pods", publisher, metrics)
 
 
 def _api(settings: Settings, house: House) -> ApiServer:

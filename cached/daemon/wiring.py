@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from cached import __version__
 from cached.config import settings as config
+from cached.config.publishing import Publish
 from cached.config.settings import Settings
 from cached.core.source import Source
 from cached.engine.catalog import LiveCatalog
 from cached.engine.engine import Engine, EngineOptions
+from cached.engine.publish.mounts import TreeMounts
+from cached.engine.publish.publisher import Publisher
 from cached.kit.clock import SystemClock
+from cached.kit.mounts import may_mount
 from cached.sources.file import FileSource
 from cached.sources.s3 import S3Options, S3Source
 from cached.store.store import Store
@@ -24,6 +27,7 @@ from cached.telemetry.metrics import Metrics
 from cached.transfer.transfer import SourceLimits, Transfer, TransferOptions
 
 if TYPE_CHECKING:
+    from cached.daemon.csi import NodePlugin
     from cached.daemon.images import ImageParts
     from cached.daemon.neighbours import Neighbours
     from cached.serve.mirror.server import MirrorServer
@@ -38,6 +42,7 @@ class House:
     metrics: Metrics
     neighbours: Neighbours | None
     images: ImageParts | None
+    store: Store
 
     def mirror(self) -> MirrorServer | None:
         """Where the node's runtime finds images; None when it is off."""
@@ -47,15 +52,15 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(settings: Settings) -> AsyncGenerator[House, None]:
+async def open_house(
+    settings: Settings, metrics: Metrics, publisher: Publisher, plugin: NodePlugin | None
+) -> AsyncGenerator[House, None]:
     """Open store, sources, transfer and engine; close them in reverse.
 
     Raises Busy when another daemon has the data directory, DiskFault when it cannot be used.
     """
     clock = SystemClock()
     rng = random.Random()  # noqa: S311 - jitter, not secrets
-    metrics = Metrics()
-    metrics.build.labels(version=__version__).set(1)
     store = await Store.open(
         settings.root,
         capacity=settings.capacity,
@@ -105,6 +110,7 @@ async def open_house(settings: Settings) -> AsyncGenerator[House, None]:
             resolve_ttl=settings.resolve_ttl,
             warm_concurrency=settings.warm_concurrency,
         )
+        mounts = await _tree_mounts(settings.publish, store, publisher, metrics)
         try:
             engine = Engine(
                 store,
@@ -119,9 +125,11 @@ async def open_house(settings: Settings) -> AsyncGenerator[House, None]:
                 neighbours.swarms if neighbours else None,
                 (lambda: neighbours.sent) if neighbours else dict,
                 images.images if images else None,
+                mounts,
+                lambda: _notices(settings.publish, mounts, plugin),
             )
             try:
-                yield House(engine, catalog, metrics, neighbours, images)
+                yield House(engine, catalog, metrics, neighbours, images, store)
             finally:
                 if engine.images is not None:
                     engine.images.close()
@@ -133,6 +141,26 @@ async def open_house(settings: Settings) -> AsyncGenerator[House, None]:
                 await source.close()
     finally:
         await store.close()
+
+
+async def _tree_mounts(
+    publish: Publish, store: Store, publisher: Publisher, metrics: Metrics
+) -> TreeMounts | None:
+    """What shows trees by mounts, where that is wanted and permitted."""
+    if publish.mode != "bind" or not may_mount():
+        return None
+    mounts = TreeMounts(store, publisher, publish.directory, metrics)
+    await mounts.start()
+    return mounts
+
+
+def _notices(publish: Publish, mounts: TreeMounts | None, plugin: NodePlugin | None) -> Iterator[str]:
+    if mounts is not None:
+        yield from mounts.warnings
+    elif publish.mode == "bind":
+        yield "publish.mode is bind, but without CAP_SYS_ADMIN models stay where they lie: directory it is"
+    if plugin is not None:
+        yield from plugin.notices()
 
 
 def _fences(prefixes: tuple[str, ...]) -> list[Path]:

@@ -91,15 +91,18 @@ class Volumes:
         options, publisher, turns, metrics = self._options, self._publisher, self._turns, self._metrics
         standing = self._standing = Standing(store, publisher, options.sockets, turns, metrics)
         self._showing = Showing(engine, standing, publisher, turns, options, metrics)
-        await standing.find(options.kubelet_root, options.driver)
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            try:
-                while True:
-                    await asyncio.sleep(standing.pause)
-                    await self._care(standing)
-            finally:
-                self._group = None
+        try:
+            await standing.find(options.kubelet_root, options.driver)
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                try:
+                    while True:
+                        await asyncio.sleep(standing.pause)
+                        await self._care(standing)
+                finally:
+                    self._group = None
+        finally:
+            self._showing = self._standing = None
 
     def _begin(self, volume: Volume) -> Job:
         if self._group is None or self._showing is None:

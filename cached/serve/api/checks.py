@@ -10,6 +10,7 @@ from cached._proto.v1.cache_pb2 import AcquireRequest, ReleaseRequest, RenewRequ
 from cached._proto.v1.operator_pb2 import WarmRequest
 from cached.core.errors import InvalidRequest
 from cached.core.image import is_image
+from cached.engine.publish.volume import HOLDER
 
 MAX_HOLDER_BYTES: Final = 256
 MAX_REFS: Final = 10_000
@@ -35,6 +36,10 @@ def checked_holder(holder: str) -> str:
         raise InvalidRequest(
             f"not a holder's name: {holder[:100]!r}",
             hint=f"use at most {MAX_HOLDER_BYTES} bytes, without control characters; a pod's name, say",
+        )
+    if holder.startswith(HOLDER):
+        raise InvalidRequest(
+            f"a holder's name does not begin with {HOLDER}", hint="volumes of pods are called so; use another"
         )
     return holder
 
