@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)B?\s*\Z", re.IGNORECASE | re.ASCII)
+_SHARE = re.compile(r"\s*(\d{1,2}(?:\.\d+)?)\s*%\s*\Z", re.ASCII)
 _TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -24,6 +26,26 @@ def parse_bytes(text: str | int) -> int:
     if number < 0:
         raise ValueError(f"a size cannot be negative: {text!r}")
     return number
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of something whose size is not known yet, such as 20 % of a disk."""
+
+    percent: float
+
+    def of(self, whole: int) -> int:
+        """Bytes, of `whole` bytes."""
+        return int(whole * self.percent / 100)
+
+    def __str__(self) -> str:
+        return f"{self.percent:g}%"
+
+
+def parse_bytes_or_share(text: str | int) -> int | Share:
+    """As parse_bytes, or `20%`: less than all. Raises ValueError."""
+    match = _SHARE.match(text) if isinstance(text, str) else None
+    return Share(float(match[1])) if match else parse_bytes(text)
 
 
 def parse_seconds(text: str | float) -> float:

@@ -15,6 +15,7 @@ from cached.core.errors import NotFound
 from cached.core.source import CrcKind
 from cached.core.tree import Tree
 from cached.kit.pool import Pool
+from cached.kit.units import Share
 from cached.store import blobs, tables
 from cached.store.faults import disk_faults
 from cached.store.figures import Figures
@@ -100,7 +101,7 @@ class Store:
         root: Path,
         *,
         capacity: int | None,
-        min_free: int | None,
+        min_free: int | Share | None,
         metrics: Metrics,
         clock: Clock,
         scrub_rate: int = 32 << 20,
@@ -108,10 +109,10 @@ class Store:
     ) -> Store:
         """Lock `root` and bring index and disk to agree.
 
-        capacity: bytes that the store may take; 90 % of the filesystem when None. min_free: bytes that stay
-        free on the filesystem whoever fills it; 5 % of it, at most 50 GiB, when None. scrub_rate: bytes per
-        second, 0 for no scrub; scrub_interval: seconds between its rounds. Raises Busy when another process
-        has the root, NotConfigured for an index of a later version, DiskFault, NoSpace.
+        capacity: bytes that the store may take; 90 % of the filesystem when None. min_free: bytes, or
+        the share of the filesystem, that stay free whoever fills it; 5 %, at most 50 GiB, when None.
+        scrub_rate: bytes per second, 0 for no scrub; scrub_interval: seconds between its rounds. Raises Busy
+        when another process has the root, NotConfigured for an index of a later version, DiskFault, NoSpace.
         """
         layout = Layout(root)
         writer = Pool("index", 1)
@@ -127,6 +128,7 @@ class Store:
             size = filesystem.f_blocks * filesystem.f_frsize
             capacity = size * 9 // 10 if capacity is None else capacity
             min_free = min(size // 20, _MOST_MIN_FREE) if min_free is None else min_free
+            floor = min_free.of(size) if isinstance(min_free, Share) else min_free
             connection = await writer.run(open_index, layout)
             state = await writer.run(recover, layout, connection, capacity, clock)
         except BaseException:
@@ -141,7 +143,7 @@ class Store:
         )
         index = Index(layout.index, writer, connection)
         parts = Parts(layout, state, index, *pools, metrics, clock)
-        store = cls(parts, lock, min_free, scrub_rate, scrub_interval)
+        store = cls(parts, lock, floor, scrub_rate, scrub_interval)
         try:
             await store._room.trim()
         except BaseException:

@@ -10,6 +10,7 @@ import pytest
 from cached.config import settings
 from cached.config.settings import Settings
 from cached.core.errors import InvalidRequest
+from cached.kit.units import Share
 
 
 def write(path: Path, text: str) -> Path:
@@ -37,6 +38,12 @@ def test_environment_goes_over_the_file(tmp_path: Path) -> None:
     loaded = settings.load(file, environ)
     assert loaded.capacity == 2 << 40
     assert (loaded.sources.s3.endpoint, loaded.sources.s3.region) == ("http://b:2", "r1")
+
+
+def test_free_space_may_be_a_share_of_the_disk() -> None:
+    loaded = settings.load(None, {"CACHED__MIN_FREE": "20%"})
+    assert loaded.min_free == Share(20)
+    assert json.loads(loaded.model_dump_json())["min_free"] == "20%"
 
 
 def test_a_list_from_the_environment() -> None:

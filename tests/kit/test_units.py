@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cached.kit.units import parse_bytes, parse_seconds, show_bytes, show_seconds
+from cached.kit.units import (
+    Share,
+    parse_bytes,
+    parse_bytes_or_share,
+    parse_seconds,
+    show_bytes,
+    show_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +36,24 @@ def test_sizes(text: str | int, number: int) -> None:
 def test_no_sizes(text: str) -> None:
     with pytest.raises(ValueError, match="size"):
         parse_bytes(text)
+
+
+@pytest.mark.parametrize(("text", "share"), [("20%", 20), ("0 %", 0), (" 12.5% ", 12.5), ("99%", 99)])
+def test_shares(text: str, share: float) -> None:
+    read = parse_bytes_or_share(text)
+    assert read == Share(share)
+    assert read.of(1000) == share * 10
+    assert parse_bytes_or_share(str(read)) == read
+
+
+@pytest.mark.parametrize("text", ["100%", "-1%", "%", "1e1%", "20 % of it"])
+def test_no_shares(text: str) -> None:
+    with pytest.raises(ValueError, match="size"):
+        parse_bytes_or_share(text)
+
+
+def test_a_size_is_no_share() -> None:
+    assert parse_bytes_or_share("20GB") == 20 * 10**9
 
 
 @pytest.mark.parametrize(

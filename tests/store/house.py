@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cached.core.digest import Digest
 from cached.core.tree import Tree, TreeFile
+from cached.kit.units import Share
 from cached.store import blobs, trees
 from cached.store.index import Index
 from cached.store.layout import Layout
@@ -50,7 +51,7 @@ async def store_at(
     root: Path,
     *,
     capacity: int | None = 64 * MIB,
-    min_free: int | None = 0,
+    min_free: int | Share | None = 0,
     clock: TurnedClock | None = None,
     metrics: Metrics | None = None,
     scrub_rate: int = 0,

@@ -16,6 +16,7 @@ from cached.core.digest import Digest
 from cached.core.errors import Busy, Corrupt, DiskFault, InUse, NoSpace, NotFound, TooLarge
 from cached.core.tree import Tree, TreeFile
 from cached.kit.pool import Pool
+from cached.kit.units import Share
 from cached.store import trees
 from cached.store.index import Index
 from cached.store.layout import Layout
@@ -588,6 +589,8 @@ async def test_room_is_measured_from_the_filesystem_when_none_is_named(tmp_path:
     with mounted("tmpfs", tmp_path / "disk", 100) as disk:
         async with store_at(disk / "root", capacity=None, min_free=None) as store:
             assert (store.space().capacity, store.space().min_free) == (90 * MIB, 5 * MIB)
+        async with store_at(disk / "root", capacity=None, min_free=Share(20)) as store:
+            assert store.space().min_free == 20 * MIB
 
 
 async def test_a_tree_in_the_way_is_built_anew(tmp_path: Path) -> None:
