@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "cached.cli.verify:verify",
     "health": "cached.cli.health:health",
     "node-init": "cached.cli.node_init:node_init",
+    "gardener": "cached.cli.gardener.command:gardener",
     "certs": "cached.cli.certs:certs",
     "config": "cached.cli.config:config",
     "containerd": "cached.cli.containerd.command:containerd",

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from cached.cli.complain import warn
-from cached.cli.node.configured import USUAL, settings_of
+from cached.cli.containerd.wanted import USUAL
 from cached.cli.node.plan import Plan
 from cached.cli.node.prepare import alone, do, planned, prepare
 from cached.cli.node.steps import Run, Step
 from cached.cli.node.wish import LOCAL_MODELS, Wish
 from cached.cli.options import Output, output
+from cached.cli.parts import daemons_part
 from cached.cli.render import emit
 from cached.cli.text import columns
 from cached.core.errors import CachedError, NotConfigured
@@ -80,7 +81,9 @@ def node_init(
     """  # fmt: skip
     if models and disks:
         raise click.UsageError("--disk takes the named disks and no others: leave --disk-model out")
-    settings = settings_of(config, os.environ)
+    with daemons_part("read the settings"):
+        from cached.config.settings import load
+    settings = load(config, os.environ)
     names = tuple(os.path.basename(os.path.realpath(disk)) for disk in disks)
     wish = Wish(settings.root, models or LOCAL_MODELS, names)
     then = _then(settings, config, containerd)

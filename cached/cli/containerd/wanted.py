@@ -33,10 +33,11 @@ def read_wanted(file: Path) -> list[Wanted]:
             f"{file if here else 'the environment'} sets no {lacking}",
             hint="containerd can only be told of a mirror that has an address and upstreams",
         )
-    return _wanted(images, images.mirror)
+    return wanted_of(images, images.mirror)
 
 
-def _wanted(images: Images, address: str) -> list[Wanted]:
+def wanted_of(images: Images, address: str) -> list[Wanted]:
+    """One for each upstream, by its host; `address` is that of the mirror."""
     mirror = f"http://{_reachable(address)}"
     return [
         Wanted(host, mirror, upstream.endpoint or _server(host), upstream.ca_file)

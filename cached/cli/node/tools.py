@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,7 +18,8 @@ _PACKAGES: Final = {"wipefs": "util-linux", "mkfs.xfs": "xfsprogs", "mdadm": "md
 
 
 def run(command: Sequence[str], fault: type[CachedError] = DiskFault, hint: str = "") -> str:
-    """What the program wrote to its standard output; it has nothing to read, so that it asks nobody.
+    """What the program wrote to its standard output; what it warned of goes to ours. It has nothing to read,
+    so that it asks nobody.
 
     Raises NotConfigured where it is not installed, `fault` with what it said when it fails or hangs.
     """
@@ -40,4 +42,5 @@ def run(command: Sequence[str], fault: type[CachedError] = DiskFault, hint: str 
     except subprocess.CalledProcessError as error:
         said = " ".join((error.stderr or error.stdout).split()) or f"exit code {error.returncode}"
         raise fault(f"{' '.join(command)}: {said}", hint=hint) from None
+    sys.stderr.write(done.stderr)
     return done.stdout

@@ -1,0 +1,1 @@
+"""cachectl gardener: what Gardener has to put onto its nodes."""
