@@ -35,6 +35,7 @@ _RDONLY: Final = 0x1
 _NOSUID: Final = 0x2
 _NODEV: Final = 0x4
 _NOEXEC: Final = 0x8
+_PRIVATE: Final = 0x40000
 
 _MNT_DETACH: Final = 2
 _UMOUNT_NOFOLLOW: Final = 8
@@ -99,7 +100,8 @@ def _bind_detached(source: int, target: int, attributes: int) -> None:
     cloning = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_EMPTY_PATH | _AT_RECURSIVE
     tree = _call(_OPEN_TREE, source, b"", cloning)
     try:
-        wanted = _MountAttributes(set=attributes)
+        # A clone hears of what is mounted in its original, unless it is told not to.
+        wanted = _MountAttributes(set=attributes, propagation=_PRIVATE)
         size = ctypes.c_size_t(ctypes.sizeof(wanted))
         _call(_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH | _AT_RECURSIVE, ctypes.byref(wanted), size)
         _call(_MOVE_MOUNT, tree, b"", target, b"", _FROM_AND_TO_DESCRIPTORS)

@@ -31,6 +31,7 @@ def bind_by_staging(source: int, target: int, attributes: int) -> None:
         try:
             _mount(None, stage, _PRIVATE)
             _mount(_path(source), inner, _BIND)
+            _mount(None, inner, _PRIVATE)
             _mount(None, inner, _REMOUNT | _BIND | attributes)
             _mount(inner, _path(target), _BIND)
         finally:
