@@ -12,6 +12,8 @@ from cached.core.errors import SourceUnavailable
 from cached.core.source import RangeRequest, Selection, SourceFile
 from cached.engine.catalog import LiveCatalog
 from cached.engine.engine import Engine, EngineOptions
+from cached.engine.publish.mounts import TreeMounts
+from cached.engine.publish.publisher import Publisher
 from cached.engine.views import AcquireEvent, Ready, WarmEvent
 from cached.kit.clock import SystemClock
 from cached.sources.file import FileSource
@@ -88,8 +90,11 @@ async def open_house(
     capacity: int = 1 << 30,
     options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
     allowed: tuple[str, ...] = (),
+    mounts: Path | None = None,
 ) -> AsyncGenerator[House, None]:
-    """`models`: catalog entries as YAML flow mappings without their braces, by name."""
+    """`models`: catalog entries as YAML flow mappings without their braces, by name. `mounts`: where what is
+    acquired is mounted, if it is.
+    """
     metrics, clock = Metrics(), SystemClock()
     file = directory / "catalog.yaml"
     file.write_text("models:\n" + "".join(f"  {name}: {{{entry}}}\n" for name, entry in models.items()))
@@ -99,7 +104,22 @@ async def open_house(
     source = CountingSource(metrics)
     transfer = Transfer(TransferOptions(connections=4, give_up_after=2), metrics, clock, random.Random(1))
     catalog = LiveCatalog(file, allowed, directory / "root" / "catalog.last.yaml", clock, metrics)
-    engine = Engine(store, catalog, {"file": source}, transfer, {}, options, metrics, clock, random.Random(1))
+    publisher = Publisher(metrics, noexec=False)
+    shown = TreeMounts(store, publisher, mounts, metrics) if mounts is not None else None
+    if shown is not None:
+        await shown.start()
+    engine = Engine(
+        store,
+        catalog,
+        {"file": source},
+        transfer,
+        {},
+        options,
+        metrics,
+        clock,
+        random.Random(1),
+        mounts=shown,
+    )
     await catalog.start()
     running = asyncio.create_task(engine.run())
     await asyncio.sleep(0.05)
@@ -113,3 +133,4 @@ async def open_house(
         await transfer.close()
         await source.close()
         await store.close()
+        publisher.close()

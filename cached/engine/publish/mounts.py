@@ -57,6 +57,7 @@ class TreeMounts:
         if tree not in self._standing:
             self._wanted.add(tree)
             async with self._turns.hold(tree):
+                await self._publisher.prepare(self._directory)
                 await self._publisher.publish(self._store.tree_path(tree), place)
                 self._standing.add(tree)
         return place.path
