@@ -95,7 +95,7 @@ def test_each_switch_is_a_component(component: str, values: Mapping[str, Any], t
 
 
 def test_every_component_has_a_switch() -> None:
-    [mark] = [m for m in test_each_switch_is_a_component.pytestmark if m.name == "parametrize"]  # type: ignore[attr-defined]
+    [mark] = [m for m in test_each_switch_is_a_component.pytestmark if m.name == "parametrize"]
     assert {case[0] for case in mark.args[1]} == {each.name for each in (HERE / "components").iterdir()}
 
 
