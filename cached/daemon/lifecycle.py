@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from cached.core.errors import CachedError
 from cached.daemon.wiring import House, open_house
 from cached.engine.publish.publisher import Publisher
 from cached.kit.guard import forever
+from cached.kit.pulse import Pulse
 from cached.kit.sdnotify import notify, watchdog_interval
 from cached.serve.api.server import ApiServer
 from cached.serve.ops.server import OpsServer
@@ -81,8 +83,9 @@ async def serve(settings: Settings) -> None:
             stack.push_async_callback(mirror.stop, 0)
             await mirror.start()
         serving = asyncio.Event()
+        pulse = Pulse(time.monotonic)
         if settings.metrics:
-            ops = OpsServer(settings.metrics, house.metrics, serving.is_set)
+            ops = OpsServer(settings.metrics, house.metrics, lambda: pulse.alive, serving.is_set)
             port = ops.start()
             stack.callback(ops.stop)
             log.info("metrics are served", extra={"port": port})
@@ -94,6 +97,7 @@ async def serve(settings: Settings) -> None:
                 if plugin is not None:
                     run = plugin.run
                     group.create_task(forever("volumes", lambda: run(house.engine, house.store)))
+                group.create_task(forever("pulse", pulse.beat))
                 group.create_task(forever("systemd watchdog", _tell_watchdog))
                 group.create_task(
                     _drain_when_asked(signals, house, api, mirror, plugin, serving, settings.drain_timeout)

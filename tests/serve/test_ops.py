@@ -19,8 +19,9 @@ class Ops:
 
     def __init__(self) -> None:
         self.metrics = Metrics()
+        self.alive = True
         self.serving = False
-        self.server = OpsServer("127.0.0.1:0", self.metrics, lambda: self.serving)
+        self.server = OpsServer("127.0.0.1:0", self.metrics, lambda: self.alive, lambda: self.serving)
         self.port = self.server.start()
 
     def get(self, path: str, method: str = "GET") -> tuple[int, str]:
@@ -53,6 +54,8 @@ def test_health_is_life_and_readiness_is_service(ops: Ops) -> None:
     assert ops.get("/readyz")[0] == 503
     ops.serving = True
     assert ops.get("/readyz")[0] == 200
+    ops.alive = False
+    assert ops.get("/healthz") == (503, "the event loop hangs\n")
 
 
 @pytest.mark.parametrize(
@@ -65,4 +68,4 @@ def test_nothing_else_is_there(ops: Ops, path: str, method: str, status: int) ->
 
 def test_a_taken_port_is_told_by_its_address(ops: Ops) -> None:
     with pytest.raises(NotConfigured, match=f"127.0.0.1:{ops.port}"):
-        OpsServer(f"127.0.0.1:{ops.port}", Metrics(), lambda: True).start()
+        OpsServer(f"127.0.0.1:{ops.port}", Metrics(), lambda: True, lambda: True).start()

@@ -35,11 +35,14 @@ class _Handler(WSGIRequestHandler):
 class OpsServer:
     """A small HTTP server in threads of its own: it answers also when the event loop is busy.
 
-    `/healthz` says 200 while the process lives; `/readyz` says 200 while it serves, else 503.
+    `/healthz` says 200 while the event loop turns; `/readyz` says 200 while the daemon serves; else 503.
     """
 
-    def __init__(self, address: str, metrics: Metrics, ready: Callable[[], bool]) -> None:
+    def __init__(
+        self, address: str, metrics: Metrics, alive: Callable[[], bool], ready: Callable[[], bool]
+    ) -> None:
         self._address = address
+        self._alive = alive
         self._ready = ready
         self._metrics_app = make_wsgi_app(metrics.registry)
 
@@ -70,7 +73,9 @@ class OpsServer:
             answer: Iterable[bytes] = self._metrics_app(environ, start)
             return answer
         if path == "/healthz":
-            return _plain(start, "200 OK", "alive\n")
+            if self._alive():
+                return _plain(start, "200 OK", "alive\n")
+            return _plain(start, "503 Service Unavailable", "the event loop hangs\n")
         if path == "/readyz":
             if self._ready():
                 return _plain(start, "200 OK", "serving\n")
