@@ -251,6 +251,14 @@ def test_an_array_with_a_disk_that_is_not_wanted_is_not_ours() -> None:
     assert "/dev/nvme1n1 is part of md0" in refusal(Machine(*disks, array))
 
 
+def test_a_blank_array_of_others_is_theirs() -> None:
+    """They have made it a moment ago, and are about to make something on it."""
+    member = Signature("linux_raid_member", "a:data", "1")
+    disks = [local(f"nvme{n}n1", member, holders=("md0",)) for n in (1, 2)]
+    array = Disk("md0", size=9, virtual=True, members=("nvme1n1", "nvme2n1"), signatures=())
+    assert "/dev/nvme1n1 is part of md0" in refusal(Machine(*disks, array))
+
+
 def test_a_run_that_changes_nothing_says_so() -> None:
     machine = Machine(BOOT_DISK, local("nvme1n1"))
     machine.run()

@@ -79,7 +79,9 @@ def test_nothing_is_written_to_but_blank_disks_that_nobody_uses(machine: Machine
             assert (disk.partitions, disk.holders, disk.mounted_at) == ((), (), ())
             assert (disk.swap, disk.claimed, disk.read_only) == (False, False, False)
             assert disk.size
-            assert machine.wish.wants(disk) or all(machine.wish.wants(before[m]) for m in disk.members)
+            members = [before[member] for member in disk.members]
+            assert all(map(machine.wish.wants, members or [disk]))
+            assert all(member.array for member in members), "an array of others is written to"
 
 
 @given(any_machine())
