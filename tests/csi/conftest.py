@@ -27,16 +27,21 @@ def playground() -> Iterator[Playground]:
 
 @pytest.fixture
 def models(tmp_path: Path) -> dict[str, str]:
-    """Catalog entries: `org/m` for everybody, `secret` for one namespace, `moving` without a revision."""
+    """Catalog entries: `org/m` for everybody, `secret` for two namespaces, `moving` without a revision, all
+    of the same files; `other` of others.
+    """
     source = tmp_path / "source"
     (source / "d").mkdir(parents=True)
     (source / "f").write_text("model")
     (source / "d" / "config.json").write_text("{}")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "f").write_text("other")
     where = f'source: "file://{source}"'
     return {
         "org/m": f"{where}, revision: v1",
         "secret": f"{where}, revision: v1, namespaces: [team-a, team-b]",
         "moving": where,
+        "other": f'source: "file://{tmp_path}/other", revision: v1',
     }
 
 
