@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from cached.cli.containerd.finding import CONFIGURE, Finding
 from cached.cli.containerd.hosts import CAPABILITIES, Place, Wanted, configured, hosts_of
@@ -84,14 +85,10 @@ def _readable(place: Place) -> list[str]:
         return []
 
 
-def of_leftover(place: Place) -> Finding:
+def of_leftover(file: Path) -> Finding:
     """A hosts.toml of ours for what is no upstream of the mirror any more."""
-    return Finding(
-        "warning",
-        place.directory.name,
-        f"{place.file} has the mirror asked, which has no such upstream now",
-        CONFIGURE,
-    )
+    message = f"{file} has the mirror asked, which has no such upstream now"
+    return Finding("warning", file.parent.name, message, CONFIGURE)
 
 
 def of_mirror(url: str, fault: str) -> Finding:

@@ -9,7 +9,7 @@ import click
 from cached.cli.complain import warn
 from cached.cli.containerd import dropin
 from cached.cli.containerd.about_config import of_config
-from cached.cli.containerd.certs_d import default_of, directories, leftovers, place_of
+from cached.cli.containerd.certs_d import default_of, ours, place_of
 from cached.cli.containerd.files import Change, apply, sweep, undone
 from cached.cli.containerd.hosts import Wanted, configured
 from cached.cli.containerd.installed import Installed, look
@@ -94,13 +94,12 @@ def _configuring(all_wanted: list[Wanted], certs_d: Path) -> list[Change]:
             )
         place = place_of(certs_d, each.registry)
         changes.append(Change(place.file, place.text, configured(each, place, default), place.missing))
-    left = leftovers(certs_d, [each.registry for each in all_wanted])
-    return changes + [change for place in left if (change := undone(place.file))]
+    left = ours(certs_d, [each.registry for each in all_wanted])
+    return changes + [change for file in left if (change := undone(file))]
 
 
 def _undoing(node: Installed, certs_d: Path) -> list[Change]:
-    files = [*dropin.undoable(node), *(directory / "hosts.toml" for directory in directories(certs_d))]
-    return [change for file in files if (change := undone(file))]
+    return [change for file in [*dropin.undoable(node), *ours(certs_d)] if (change := undone(file))]
 
 
 def _set(node: Installed, certs_d: Path, changes: list[Change]) -> None:

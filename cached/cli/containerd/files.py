@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cached.cli.containerd.marks import Marked
+from cached.cli.containerd.marks import Marked, has_marks
 from cached.core.errors import InvalidRequest
 from cached.kit.durable import sync_directory, write_atomic
 
@@ -89,6 +89,15 @@ def read(file: Path) -> str | None:
     raise InvalidRequest(f"{file} is no text file of at most {_MOST_BYTES} bytes", hint="look at it by hand")
 
 
+def is_ours(file: Path) -> bool:
+    """Whether there is something to undo. What cannot be read is somebody else's."""
+    try:
+        text = read(file)
+    except InvalidRequest:
+        return False
+    return text is not None and (has_marks(text) or Change(file, None, None).kept.exists())
+
+
 def undone(file: Path) -> Change | None:
     """The file as it was before; None when nothing of ours is there.
 
@@ -109,7 +118,7 @@ def undone(file: Path) -> Change | None:
 def apply(changes: Iterable[Change]) -> None:
     """Make them, one after another. Raises InvalidRequest for what the system refuses; those made stay."""
     emptied: set[Path] = set()
-    mask = os.umask(0)  # modes are those of the originals
+    mask = os.umask(0)  # files get the modes of their originals
     try:
         for change in changes:
             with explained():
@@ -135,7 +144,9 @@ def _create(change: Change, after: str) -> None:
         write_atomic(change.file, after.encode())
         return
     # containerd takes a directory for what is meant, even while it is empty: so it comes with its file.
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    for above in reversed(directory.parents):
+        if not above.exists():
+            above.mkdir(0o755)
     draft = _draft(directory)
     draft.mkdir(0o755)
     write_atomic(draft / change.file.name, after.encode())
