@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import yaml
 
+from tests.net.node import Node as HostedDaemon
+from tests.net.switch import Host
 from tests.servers.containerd import Containerd
 from tests.servers.faulty import FaultyServer
 from tests.servers.images import Image, push
@@ -60,16 +62,14 @@ class Node:
         containerd: str = "1.7",
         images: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
-        catalog: Mapping[str, Any] | None = None,
-        command: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
+        host: Host | None = None,
         discard_unpacked_layers: bool = False,
     ) -> None:
-        """containerd: its version, "" for none. images: settings of that section. command: goes before all
-        programs, such as that of a network namespace."""
+        """containerd: its version, "" for none. images: settings of that section. host: where it all runs."""
         self._stack = ExitStack()
         self.upstream = upstream
         self.mirror_port = free_ports(1)[0]
+        command = host.namespace.command if host else ()
         self.runtime: Containerd | None = None
         if containerd:
             self.runtime = Containerd(
@@ -79,15 +79,11 @@ class Node:
                 discard_unpacked_layers=discard_unpacked_layers,
             )
         self._images = images or {}
-        self.daemon = Daemon(
-            home / "cached",
-            settings=settings or {},
-            environment=environment,
-            command=command,
+        self.daemon = (
+            HostedDaemon(home / "cached", host, settings=settings or {}, environment={})
+            if host
+            else Daemon(home / "cached", settings=settings)
         )
-        if catalog is not None:
-            self.daemon.settings["catalog"] = str(self.daemon.catalog)
-            self.write_catalog(catalog)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
