@@ -20,13 +20,21 @@ from tests.servers.registry import DockerRegistry
 from tests.system.daemon import Daemon, merged
 
 
-class Upstream:
-    """A registry as all know it: behind a proxy that counts, and that fails as told."""
+class Origin:
+    """A registry as nodes know it."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.host = endpoint.removeprefix("http://")
+
+
+class Upstream(Origin):
+    """A registry behind a proxy that counts, and that fails as told."""
 
     def __init__(self, registry: DockerRegistry, front: FaultyServer) -> None:
+        super().__init__(front.endpoint)
         self.registry = registry
         self.front = front
-        self.host = front.endpoint.removeprefix("http://")
 
     def offer(self, name: str, image: Image, tag: str = "v1", *, authorization: str = "") -> str:
         """Push an image past the proxy; returns its name in full."""
@@ -57,7 +65,7 @@ class Node:
     def __init__(
         self,
         home: Path,
-        upstream: Upstream,
+        upstream: Origin,
         *,
         containerd: str = "1.7",
         images: Mapping[str, Any] | None = None,
@@ -89,7 +97,7 @@ class Node:
         with ExitStack() as stack:
             stack.push(self.daemon.__exit__)
             own: dict[str, Any] = {
-                "upstreams": {self.upstream.host: {"endpoint": self.upstream.front.endpoint}},
+                "upstreams": {self.upstream.host: {"endpoint": self.upstream.endpoint}},
                 "mirror": f"127.0.0.1:{self.mirror_port}",
             }
             if self.runtime is not None:
@@ -112,7 +120,7 @@ class Node:
     @property
     def hosts_toml(self) -> str:
         return (
-            f'server = "{self.upstream.front.endpoint}"\n\n[host."{self.mirror}"]\n'
+            f'server = "{self.upstream.endpoint}"\n\n[host."{self.mirror}"]\n'
             '  capabilities = ["pull", "resolve"]\n  dial_timeout = "200ms"\n'
         )
 
