@@ -14,14 +14,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import cached.cli.containerd.command  # once for all runs, as what comes next
+import cached.config.settings  # noqa: F401
+from cached.cli.main import main as cachectl
+
 KILLED = 137
 _CHANGES = {"os.rename", "os.link", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.chown"}
 _WRITING = os.O_CREAT | os.O_WRONLY | os.O_RDWR
 
 
 def _run(arguments: list[str], kill_before: int) -> None:
-    from cached.cli.main import main
-
     changes = itertools.count(1)
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
@@ -33,7 +35,7 @@ def _run(arguments: list[str], kill_before: int) -> None:
     sys.argv = ["cachectl", *arguments]
     sys.addaudithook(hook)
     try:
-        main()
+        cachectl()
     except SystemExit as ended:
         os._exit(int(ended.code or 0))
 
