@@ -74,7 +74,7 @@ def test_it_says_when_all_is_well(node: NodeFiles) -> None:
         ["ok", "containerd:"], ["ok", "mirror:"], ["ok", "docker.io:"], ["ok", "quay.io:"],
     ]  # fmt: skip
     assert lines[-1] == "all is well"
-    assert lines[2].endswith("asked, and then https://registry-1.docker.io")
+    assert lines[2].endswith("and then https://registry-1.docker.io")
     assert yaml.safe_load(node.run("check", "-o", "yaml").stdout) == json.loads(
         node.run("check", "-o", "json").stdout
     )
@@ -137,11 +137,11 @@ def test_faults_of_hosts_toml_are_told_apart(node: NodeFiles, mirror: ThreadingH
     good = file.read_text()
     url = f"http://127.0.0.1:{mirror.server_port}"
     faults = {
-        HOSTS_TOML: (f"does not have {url} asked", "cachectl containerd configure"),
+        HOSTS_TOML: (f"does not ask {url}", "cachectl containerd configure"),
         good.replace(f":{mirror.server_port}", ":1"): (
-            f"does not have {url} asked, but http://127.0.0.1:1", "cachectl containerd configure",
+            f"does not ask {url}, but http://127.0.0.1:1", "cachectl containerd configure",
         ),
-        f'[host."https://b"]\n[host."{url}"]\n': ("has https://b asked before the mirror", "first"),
+        f'[host."https://b"]\n[host."{url}"]\n': ("asks https://b before the mirror", "first"),
         good.replace('"pull", ', ""): ("does not let the mirror pull and resolve", "cachectl containerd"),
         good.replace("200ms", "30s"): ("is not what the settings ask for now", "cachectl containerd"),
         good.replace('server = "https://quay.io"', f'server = "{url}/"'): (
@@ -215,7 +215,7 @@ def test_what_is_no_upstream_any_more_is_told(node: NodeFiles) -> None:
     node.settings.write_text(yaml.safe_dump({"images": images}))
     ((level, subject, message, hint),) = found(node)
     assert (level, subject, hint) == ("warning", "docker.io", "cachectl containerd configure")
-    assert "has the mirror asked, which has no such upstream now" in message
+    assert "asks the mirror, which has no such upstream now" in message
 
 
 def test_terminals_are_not_driven_by_files(node: NodeFiles) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from cached.cli.containerd.files import explained, is_ours, read
+from cached.cli.containerd.files import explained, is_ours, is_there, read
 from cached.cli.containerd.hosts import DEFAULT, Certificates, Place
 
 USUAL: Final = Path("/etc/containerd/certs.d")
@@ -24,11 +24,10 @@ def place_of(certs_d: Path, registry: str) -> Place:
 
     Raises InvalidRequest for what cannot be read.
     """
-    with explained():
-        for name in names(registry):
-            if (certs_d / name).exists():
-                return _place(certs_d / name)
-    missing = sum(not parent.exists() for parent in (certs_d, *certs_d.parents))
+    for name in names(registry):
+        if is_there(certs_d / name):
+            return _place(certs_d / name)
+    missing = sum(not is_there(directory) for directory in (certs_d, *certs_d.parents))
     return Place(certs_d / registry, missing=1 + missing)
 
 
