@@ -168,6 +168,29 @@ async def test_an_opened_blob_has_been_looked_for_at_the_registry_alone(
     assert store.requests(method="") == []
 
 
+async def test_an_object_store_is_not_trusted_by_the_registrys_own_ca(
+    house: House, files: Store, store: FaultyServer, tmp_path: Path
+) -> None:
+    pairs = [make_certificate(tmp_path, name, "IP:127.0.0.1") for name in ("registry", "store")]
+    contexts = [ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _ in pairs]
+    for context, pair in zip(contexts, pairs, strict=True):
+        context.load_cert_chain(*pair)
+    async with (
+        relay(house.server.endpoint, contexts[0]) as front,
+        relay(store.endpoint, contexts[1]) as behind,
+    ):
+        redirect(house, f"https://127.0.0.1:{behind.port}{SIGNED}")
+        options = UpstreamOptions(f"https://127.0.0.1:{front.port}", ca_file=pairs[0][0])
+        for ca_file in (pairs[1][0], None):
+            source = OciRegistry(house.metrics, {HOST: options}, ca_file=ca_file)
+            if ca_file:
+                assert (await source.blob(house.repository, house.layer, NODE)).digest == house.layer
+            else:
+                with pytest.raises(SourceUnavailable, match="is not trusted"):
+                    await source.blob(house.repository, house.layer, NODE)
+            await source.close()
+
+
 async def test_tls_is_not_given_up_on_the_way(house: House, store: FaultyServer, tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path, "registry", "IP:127.0.0.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
