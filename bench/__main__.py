@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 
 from bench import (
+    images,
+    images_report,
     latency,
     latency_report,
     peer,
@@ -24,7 +26,7 @@ from bench.process import REPOSITORY
 from bench.report import Report, Wanted, wanted_table
 from cached.kit.units import parse_bytes
 
-PARTS = ("throughput", "peer", "latency", "scaling", "swarm", simulation.PART)
+PARTS = ("throughput", "peer", "latency", "scaling", "images", "swarm", simulation.PART)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -50,6 +52,9 @@ def _measure(part: str, report: Report, work: Path, options: argparse.Namespace)
         return peer_report.write(report, terms, list(peer.run(work, terms)))
     if part == "latency":
         return latency_report.write(report, latency.run(work, options.calls, options.runs))
+    if part == "images":
+        pulls = images.Terms(options.image_size, options.rounds)
+        return images_report.write(report, pulls, list(images.run(work, pulls)))
     if part == "swarm":
         cluster = swarm.Terms(options.nodes, options.swarm_size, options.link, options.rounds)
         return swarm_report.write(report, cluster, list(swarm.run(work, cluster)))
@@ -72,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=parse_bytes, default=4 << 30, help="of each model, such as 4GiB")
     parser.add_argument("--rounds", type=int, default=3, help="how often each client fetches each model")
     parser.add_argument("--connections", type=int, default=16, help="of each client")
+    parser.add_argument(
+        "--image-size", type=parse_bytes, default=2 << 30, help="of the one large layer, for images"
+    )
     parser.add_argument("--nodes", type=int, default=16, help="for swarm")
     parser.add_argument(
         "--swarm-size",

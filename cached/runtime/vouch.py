@@ -71,7 +71,8 @@ def _read(fd: int, size: int, digest: Digest, stop: threading.Event) -> list[byt
                 piece = block[: min(_PIECE, offset + length - at)]
                 if not _fill(fd, piece, at):
                     raise _corrupt(digest, "it was cut short")
-                os.posix_fadvise(fd, at, len(piece), os.POSIX_FADV_DONTNEED)
+                # From the beginning: the kernel caches more than a piece as one, and drops that only whole.
+                os.posix_fadvise(fd, 0, at + len(piece), os.POSIX_FADV_DONTNEED)
                 whole.update(piece)
                 chunk.update(piece)
             hashes.append(chunk.digest())

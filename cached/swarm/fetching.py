@@ -10,6 +10,7 @@ from typing import Final
 from cached.swarm.actions import Action, Ban, Cancel, Failure, Fetch
 from cached.swarm.bits import Bits, all_bits, bits_of, each_bit, random_bit
 from cached.swarm.flying import Flight, Flying
+from cached.swarm.foremost import Foremost
 from cached.swarm.health import Health
 from cached.swarm.limits import FetchLimits
 from cached.swarm.messages import Hash
@@ -62,7 +63,9 @@ class Fetching:
         rng: random.Random,
         *,
         wants: bool,
+        foremost: Foremost | None = None,
     ) -> None:
+        """`foremost`: when the first chunks are to come first."""
         self.everything = all_bits(count)
         self.have = have
         self.hashes = dict(hashes)
@@ -78,6 +81,7 @@ class Fetching:
         self._limits = limits
         self._health = health
         self._rng = rng
+        self._foremost = foremost
         self._retry_at = float("inf")
         self._source_failures = 0
         self._patience = 1.0
@@ -138,14 +142,15 @@ class Fetching:
         self._retry_at = float("inf")
         flying = self.flying
         reserved = _FOR_SOURCE if flying.asked_of(None) else 0
+        open_ = self._open(now)
         while flying.slots < max(self._limits.downloads - reserved, 1):
-            wanted = self.missing & self.known & ~flying.pending
+            wanted = open_ & ~flying.pending
             if not wanted:
                 return
-            picked = self.rarity.pick(wanted, self._usable(now, wanted), self._rng)
-            if picked is None:
+            member = self.rarity.least_busy(wanted, self._usable(now, wanted), self._rng)
+            if member is None:
                 return
-            self._ask(now, picked[0], picked[1], out)
+            self._ask(now, self._choose(wanted & self.rarity.holdings[member]), member, out)
 
     def granted(self, now: float, chunks: Bits, lease: float, rate: float, out: list[Action]) -> None:
         """Read `chunks` from the source, whatever neighbours are doing about them."""
@@ -158,7 +163,7 @@ class Fetching:
         """Read the source without grants."""
         wanted = self.missing & ~self.flying.pending
         while wanted and now >= self.source_from and self.flying.asked_of(None) < self._limits.alone_reads:
-            chunk = random_bit(wanted, self._rng)
+            chunk = next(each_bit(wanted)) if self._foremost else random_bit(wanted, self._rng)
             wanted &= ~(1 << chunk)
             self.flying.start(chunk, None, now, float("inf"))
             out.append(Fetch(chunk, None, _GIVE_UP * _GIVE_UP))
@@ -305,6 +310,19 @@ class Fetching:
             return 1
         return self._limits.downloads if holders == 1 else self._limits.per_peer
 
+    def _open(self, now: float) -> Bits:
+        """What neighbours may be asked for."""
+        known = self.missing & self.known
+        if self._foremost is None:
+            return known
+        return self._foremost.look(known, self.rarity.holdings, self.avoided(now))
+
+    def _choose(self, offered: Bits) -> int:
+        """Which of `offered` to ask for: the rarest, or the first."""
+        if self._foremost is not None:
+            return self._foremost.choose(offered)
+        return self.rarity.rarest(offered, self._rng)
+
     def _ask(self, now: float, chunk: int, member: str, out: list[Action]) -> None:
         seconds = self._patience * max(_GIVE_UP, _GIVE_UP * (self.flying.peer_seconds or 0.0))
         self.flying.start(chunk, member, now, now + seconds)
@@ -317,10 +335,10 @@ class Fetching:
             for member, load in self._usable(now, bit).items()
             if self.flying.find(late.chunk, member) is None
         }
-        picked = self.rarity.pick(bit, holders, self._rng) if holders else None
-        if picked is not None and self.known & bit:
+        member = self.rarity.least_busy(bit, holders, self._rng) if holders else None
+        if member is not None and self.known & bit:
             self.counts.late += 1
-            self._ask(now, *picked, out)
+            self._ask(now, late.chunk, member, out)
 
     def _cancel(self, flight: Flight, out: list[Action]) -> None:
         self.flying.end(flight)

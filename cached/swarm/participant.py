@@ -18,10 +18,11 @@ from cached.swarm.actions import (
     SendCoordinator,
     TellHashes,
 )
-from cached.swarm.bits import Bits, bits_of, each_bit
+from cached.swarm.bits import Bits, all_bits, bits_of, each_bit
 from cached.swarm.despair import Despair
 from cached.swarm.exchange import Exchange
 from cached.swarm.fetching import Counts, Fetching
+from cached.swarm.foremost import Foremost
 from cached.swarm.health import Health
 from cached.swarm.limits import FetchLimits
 from cached.swarm.messages import (
@@ -75,11 +76,13 @@ class Participant:
         rng: random.Random,
         *,
         wants: bool = True,
+        in_order: bool = False,
     ) -> None:
         """`size` in bytes, of at least one chunk; one `health` for all participants of a node.
 
         `hashes` of what is in `have`, or of a part, or none: the driver is asked for the others when they are
-        wanted (TellHashes). A complete tree's are not kept.
+        wanted (TellHashes). A complete tree's are not kept. in_order: the first chunks are of use before the
+        last are here, so they are to come first.
         """
         if chunk_count < 1:
             raise ValueError(f"{tree} has no chunks, so it needs no swarm")
@@ -91,7 +94,10 @@ class Participant:
         self._data_address = data_address
         self._limits = limits
         self._rng = rng
-        self._fetching = Fetching(chunk_count, have, hashes, limits, health, rng, wants=wants)
+        foremost = Foremost(me.address, all_bits(chunk_count)) if in_order else None
+        self._fetching = Fetching(
+            chunk_count, have, hashes, limits, health, rng, wants=wants, foremost=foremost
+        )
         self._exchange = Exchange(me, self._fetching, limits.announce_seconds)
         self._reports = Reports()
         self._despair = Despair()

@@ -56,11 +56,11 @@ class Rarity:
         self.lose(member, self.holdings.get(member, 0))
         self.holdings.pop(member, None)
 
-    def pick(self, wanted: Bits, busy: dict[str, float], rng: random.Random) -> tuple[int, str] | None:
-        """The least busy member that holds any of `wanted`, and the rarest of what it holds.
+    def least_busy(self, wanted: Bits, busy: dict[str, float], rng: random.Random) -> str | None:
+        """The least busy member that holds any of `wanted`, ties at random; None when nobody of `busy` does.
 
-        Ties fall at random. None when nobody of `busy` holds any. The member comes first, since a new chunk
-        would else draw all its holder's neighbours to it at once while other links stand idle.
+        The member is picked before the chunk: a new one would else draw all its holder's neighbours to it at
+        once while other links stand idle.
         """
         holdings = self.holdings
         best = None
@@ -69,8 +69,8 @@ class Rarity:
             score = load + rng.random()
             if (best is None or score < least) and holdings[member] & wanted:
                 best, least = member, score
-        if best is None:
-            return None
-        offered = wanted & holdings[best]
-        rarest = next(found for level in self.levels if (found := level & offered))
-        return random_bit(rarest, rng), best
+        return best
+
+    def rarest(self, offered: Bits, rng: random.Random) -> int:
+        """Of `offered`, which are not empty, one of those that the fewest hold."""
+        return random_bit(next(found for level in self.levels if (found := level & offered)), rng)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from grpc_health.v1 import health_pb2
 
 from cached._proto.v1 import cache_pb2, operator_pb2
 from tests.cli.conftest import Ask
+from tests.cli.containerd_node import NodeFiles
 from tests.cli.node import IMAGE, TREE, Node
 
 
@@ -450,6 +452,16 @@ def test_help_tells_the_shape_of_every_output(ask: Ask) -> None:
         shown = parsed(answer.stdout)
         names = {*shown, *(name for result in shown.get("results", ()) for name in result)}
         assert all(name in told for name in names)
+
+
+def test_help_tells_the_shape_of_what_containerd_commands_print(tmp_path: Path, ask: Ask) -> None:
+    told = ask("help", "output").stdout
+    node = NodeFiles.make(tmp_path / "etc", "docker.io")
+    for command in ("configure", "check"):
+        answer = parsed(node.run(command, "-o", "json").stdout)
+        rows = [row for value in answer.values() if isinstance(value, list) for row in value]
+        assert rows
+        assert all(name in told for name in {*answer, *(name for row in rows for name in row)})
 
 
 def test_every_command_has_help_and_all_but_help_an_example(ask: Ask) -> None:

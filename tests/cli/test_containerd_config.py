@@ -115,6 +115,7 @@ DROPINS = {
         "version = 2\nIMPORTS\n" + DISCARD,
         "version = 2\n" + OF_1 + PATH,
     ),
+    "without a version": ("version = 2\nIMPORTS\n", OF_1 + PATH),
     "the other way round": (
         "version = 2\nIMPORTS\n" + OF_1 + PATH,
         "version = 2\n" + DISCARD,
@@ -179,6 +180,13 @@ def test_a_path_in_the_section_of_another_version_is_pointed_out(
     assert finding.level == "problem"
     assert "sets config_path for" in finding.message
     assert f"io.containerd.{right}" in finding.hint
+
+
+def test_a_file_for_2_is_not_read_by_1(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    release = use("1.6", monkeypatch)
+    (finding,) = about(look(write("version = 3\n" + OF_2 + PATH)))
+    assert (finding.level, f"containerd {release} does not look" in finding.message) == ("problem", True)
+    assert "io.containerd.grpc.v1.cri" in finding.hint
 
 
 def test_a_file_without_a_version_is_of_version_1(program: Release | None, write: Write) -> None:
@@ -297,6 +305,7 @@ def test_old_releases_know_no_dial_timeout() -> None:
         'version = 2\n[plugins]\n"io.containerd.grpc.v1.cri" = [1]\n',
         "version = 2\n" + OF_1 + "config_path = 7\nmirrors = true\nconfigs = [{}]\n",
         "version = -1\n",
+        'version = 3\n[plugins]\n"io.containerd.cri.v1.images" = [1]\n',
         "version = true\n",
     ],
 )
@@ -376,6 +385,15 @@ def test_it_really_would_hide_them(monkeypatch: pytest.MonkeyPatch, write: Write
     before = look(write("version = 2\nIMPORTS\n" + runc))
     after = look(write("version = 2\nIMPORTS\n" + runc, cached="version = 2\n" + OF_1 + PATH))
     assert dropin.spoilt(before, after, CERTS_D) == "other settings would change"
+
+
+def test_odd_sections_are_no_settings_that_could_change(
+    monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    use("", monkeypatch)
+    before = look(write('version = 3\n[plugins]\n"io.containerd.cri.v1.images" = [1]\n'))
+    apply(dropin.changes(before, CERTS_D))
+    assert dropin.spoilt(before, look(before.main), CERTS_D) == ""
 
 
 def test_a_pair_is_replaced_where_files_are_merged(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import yaml
 
+from tests.net.node import Node as HostedDaemon
+from tests.net.switch import Host
 from tests.servers.containerd import Containerd
 from tests.servers.faulty import FaultyServer
 from tests.servers.images import Image, push
@@ -18,13 +20,21 @@ from tests.servers.registry import DockerRegistry
 from tests.system.daemon import Daemon, merged
 
 
-class Upstream:
-    """A registry as all know it: behind a proxy that counts, and that fails as told."""
+class Origin:
+    """A registry as nodes know it."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.host = endpoint.removeprefix("http://")
+
+
+class Upstream(Origin):
+    """A registry behind a proxy that counts, and that fails as told."""
 
     def __init__(self, registry: DockerRegistry, front: FaultyServer) -> None:
+        super().__init__(front.endpoint)
         self.registry = registry
         self.front = front
-        self.host = front.endpoint.removeprefix("http://")
 
     def offer(self, name: str, image: Image, tag: str = "v1", *, authorization: str = "") -> str:
         """Push an image past the proxy; returns its name in full."""
@@ -55,21 +65,19 @@ class Node:
     def __init__(
         self,
         home: Path,
-        upstream: Upstream,
+        upstream: Origin,
         *,
         containerd: str = "1.7",
         images: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
-        catalog: Mapping[str, Any] | None = None,
-        command: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
+        host: Host | None = None,
         discard_unpacked_layers: bool = False,
     ) -> None:
-        """containerd: its version, "" for none. images: settings of that section. command: goes before all
-        programs, such as that of a network namespace."""
+        """containerd: its version, "" for none. images: settings of that section. host: where it all runs."""
         self._stack = ExitStack()
         self.upstream = upstream
         self.mirror_port = free_ports(1)[0]
+        command = host.namespace.command if host else ()
         self.runtime: Containerd | None = None
         if containerd:
             self.runtime = Containerd(
@@ -79,21 +87,17 @@ class Node:
                 discard_unpacked_layers=discard_unpacked_layers,
             )
         self._images = images or {}
-        self.daemon = Daemon(
-            home / "cached",
-            settings=settings or {},
-            environment=environment,
-            command=command,
+        self.daemon = (
+            HostedDaemon(home / "cached", host, settings=settings or {}, environment={})
+            if host
+            else Daemon(home / "cached", settings=settings)
         )
-        if catalog is not None:
-            self.daemon.settings["catalog"] = str(self.daemon.catalog)
-            self.write_catalog(catalog)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.push(self.daemon.__exit__)
             own: dict[str, Any] = {
-                "upstreams": {self.upstream.host: {"endpoint": self.upstream.front.endpoint}},
+                "upstreams": {self.upstream.host: {"endpoint": self.upstream.endpoint}},
                 "mirror": f"127.0.0.1:{self.mirror_port}",
             }
             if self.runtime is not None:
@@ -116,7 +120,7 @@ class Node:
     @property
     def hosts_toml(self) -> str:
         return (
-            f'server = "{self.upstream.front.endpoint}"\n\n[host."{self.mirror}"]\n'
+            f'server = "{self.upstream.endpoint}"\n\n[host."{self.mirror}"]\n'
             '  capabilities = ["pull", "resolve"]\n  dial_timeout = "200ms"\n'
         )
 

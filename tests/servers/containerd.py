@@ -100,6 +100,11 @@ class Containerd:
         return self._state / "containerd.sock"
 
     @property
+    def blobs(self) -> Path:
+        """The directory of all that it pulled, by the hex digits of their SHA-256."""
+        return self.content_root / "io.containerd.content.v1.content/blobs/sha256"
+
+    @property
     def pid(self) -> int:
         assert self._process is not None, "containerd was not started"
         return psutil.Process(self._process.pid).children()[0].pid  # nsenter waits for it
@@ -138,6 +143,16 @@ class Containerd:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+    def freeze(self) -> None:
+        """From now on it takes calls, and answers none."""
+        process = psutil.Process(self.pid)
+        process.suspend()
+        while process.status() != psutil.STATUS_STOPPED:
+            time.sleep(0.001)
+
+    def thaw(self) -> None:
+        psutil.Process(self.pid).resume()
 
     def hosts_toml(self, registry: str, text: str) -> None:
         """From now on, what containerd is to ask in place of `registry`, as image names have it."""
@@ -227,6 +242,7 @@ class Containerd:
             return
         if self._process.poll() is None:
             os.kill(self.pid, how)
+            self._process.send_signal(signal.SIGCONT)  # nsenter stops when what it waits for does
         self._process.wait(20)
         self._process = None
 

@@ -37,8 +37,7 @@ def containerd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Conta
 
 
 def blobs(containerd: Containerd) -> set[str]:
-    below = containerd.content_root / "io.containerd.content.v1.content/blobs/sha256"
-    return {f"sha256:{file.name}" for file in below.glob("*")}
+    return {f"sha256:{file.name}" for file in containerd.blobs.glob("*")}
 
 
 def test_an_image_comes_runs_and_goes(containerd: Containerd, registry: DockerRegistry) -> None:

@@ -49,8 +49,10 @@ _FAULTS = [failure for failure in Failure if failure is not Failure.SOURCE]
 class AnyNode(RuleBasedStateMachine):
     """Things happen at random. flights: what was asked for and has not ended; granted: what may be read."""
 
-    @initialize(seed=st.integers(0, 1 << 32), have=chunks, told=chunks, wants=st.booleans())
-    def begin(self, seed: int, have: int, told: int, wants: bool) -> None:
+    @initialize(
+        seed=st.integers(0, 1 << 32), have=chunks, told=chunks, wants=st.booleans(), in_order=st.booleans()
+    )
+    def begin(self, seed: int, have: int, told: int, wants: bool, in_order: bool) -> None:
         self.now = 100.0
         self.health = Health()
         self.flights: set[tuple[int, str | None]] = set()
@@ -68,6 +70,7 @@ class AnyNode(RuleBasedStateMachine):
             self.health,
             random.Random(seed),
             wants=wants,
+            in_order=in_order,
         )
         self._do(self.node.start(self.now, [Member(member) for member in MEMBERS]))
 

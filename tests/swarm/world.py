@@ -48,7 +48,8 @@ class Conditions:
     noticed: how long until the end of a stream, or of a connection, is noticed after a crash.
     settle: how long after a change of members a coordinator waits before it grants. one_coordinator: two
     reads of a chunk at a time break the run even when two coordinators granted them. uploads: how many a
-    node serves at a time; queue: how many more wait, others are told that it is full.
+    node serves at a time; queue: how many more wait, others are told that it is full. in_order: the first
+    chunks are wanted first.
     """
 
     chunks: int = 128
@@ -63,6 +64,7 @@ class Conditions:
     grants: SourceLimits = field(default_factory=SourceLimits)
     settle: float = 2.0
     one_coordinator: bool = True
+    in_order: bool = False
 
 
 class Broken(AssertionError):
@@ -169,6 +171,7 @@ class World:
             node.health,
             random.Random(self.rng.random()),
             wants=wants,
+            in_order=self.conditions.in_order,
         )
         self.act(node, node.participant.start(self.time.now, self.members()))
 

@@ -84,13 +84,13 @@ def _about_path(installed: Installed, certs_d: Path) -> Finding:
 
 def _misplaced(installed: Installed) -> str:
     """Whether config_path is set where it does not count, in a sentence."""
-    counts = installed.registries.plugin
+    counts, version = installed.registries.plugin, installed.files[0].version if installed.files else 0
     for file in installed.files:
         for plugin in file.config_paths():
-            if plugin != counts or file.version < 2:
+            if plugin != counts or version < 2:
                 return (
                     f'{file.path} sets config_path for "{plugin}", where {_name(installed)} does not look'
-                    f" for it in files of version {file.version}"
+                    f" for it in files of version {version}"
                 )
     return ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from cached.cli.containerd.finding import CONFIGURE, Finding
 from cached.cli.containerd.hosts import CAPABILITIES, Place, Wanted, configured, hosts_of
@@ -23,7 +24,7 @@ def of_registry(wanted: Wanted, place: Place, default: Place, *, ca_is_there: bo
     if message:
         return Finding("problem", wanted.registry, message, hint)
     server = parse(place.text or "", str(place.file)).get("server", "the registry itself")
-    return Finding("ok", wanted.registry, f"{place.file} has {wanted.mirror} asked, and then {server}")
+    return Finding("ok", wanted.registry, f"{place.file} asks {wanted.mirror}, and then {server}")
 
 
 def _fault(wanted: Wanted, place: Place, default: Place) -> tuple[str, str]:
@@ -38,7 +39,7 @@ def _fault(wanted: Wanted, place: Place, default: Place) -> tuple[str, str]:
         )
     if mirror in hosts and hosts[0] != mirror:
         return (
-            f"{file} has {hosts[0]} asked before the mirror",
+            f"{file} asks {hosts[0]} before the mirror",
             f'put [host."{mirror}"] first, or take it out',
         )
     should = configured(wanted, place, default)
@@ -46,7 +47,7 @@ def _fault(wanted: Wanted, place: Place, default: Place) -> tuple[str, str]:
     if place.text is None:
         return f"{file} is not there: images do not come through the mirror", CONFIGURE
     if mirror not in hosts:
-        return f"{file} does not have {mirror} asked{_instead(place.text, str(file))}", CONFIGURE
+        return f"{file} does not ask {mirror}{_instead(place.text, str(file))}", CONFIGURE
     if not isinstance(able, list) or not set(CAPABILITIES) <= set(able):
         return f"{file} does not let the mirror {' and '.join(CAPABILITIES)}", CONFIGURE
     return ("", "") if should == place.text else (f"{file} is not what the settings ask for now", CONFIGURE)
@@ -84,14 +85,10 @@ def _readable(place: Place) -> list[str]:
         return []
 
 
-def of_leftover(place: Place) -> Finding:
+def of_leftover(file: Path) -> Finding:
     """A hosts.toml of ours for what is no upstream of the mirror any more."""
-    return Finding(
-        "warning",
-        place.directory.name,
-        f"{place.file} has the mirror asked, which has no such upstream now",
-        CONFIGURE,
-    )
+    message = f"{file} asks the mirror, which has no such upstream now"
+    return Finding("warning", file.parent.name, message, CONFIGURE)
 
 
 def of_mirror(url: str, fault: str) -> Finding:

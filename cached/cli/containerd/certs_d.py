@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from cached.cli.containerd.files import explained, read
+from cached.cli.containerd.files import explained, is_ours, is_there, read
 from cached.cli.containerd.hosts import DEFAULT, Certificates, Place
-from cached.cli.containerd.marks import Marked
 
 USUAL: Final = Path("/etc/containerd/certs.d")
 
@@ -25,11 +24,10 @@ def place_of(certs_d: Path, registry: str) -> Place:
 
     Raises InvalidRequest for what cannot be read.
     """
-    with explained():
-        for name in names(registry):
-            if (certs_d / name).exists():
-                return _place(certs_d / name)
-    missing = sum(not parent.exists() for parent in (certs_d, *certs_d.parents))
+    for name in names(registry):
+        if is_there(certs_d / name):
+            return _place(certs_d / name)
+    missing = sum(not is_there(directory) for directory in (certs_d, *certs_d.parents))
     return Place(certs_d / registry, missing=1 + missing)
 
 
@@ -38,21 +36,13 @@ def default_of(certs_d: Path) -> Place:
     return _place(certs_d / DEFAULT)
 
 
-def directories(certs_d: Path) -> Iterator[Path]:
-    """All that are there, by name."""
+def ours(certs_d: Path, registries: Iterable[str] = ()) -> list[Path]:
+    """All hosts.toml files that have something of ours, but for those of `registries`."""
+    others = {name for registry in registries for name in names(registry)}
     with explained():
-        if certs_d.is_dir():
-            yield from sorted(path for path in certs_d.iterdir() if path.is_dir() and path.name[0] != ".")
-
-
-def leftovers(certs_d: Path, registries: Iterable[str]) -> Iterator[Place]:
-    """Those with something of ours in their hosts.toml, although they are for none of `registries`."""
-    used = {place_of(certs_d, registry).directory for registry in registries}
-    for directory in directories(certs_d):
-        if directory not in used:
-            place = _place(directory)
-            if place.text and Marked.of(place.text, str(place.file)).passage:
-                yield place
+        found = [path for path in certs_d.iterdir() if path.name[0] != "."] if certs_d.is_dir() else []
+    files = [path / "hosts.toml" for path in sorted(found) if path.name not in others]
+    return [file for file in files if is_ours(file)]
 
 
 def _place(directory: Path) -> Place:

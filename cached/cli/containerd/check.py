@@ -11,7 +11,8 @@ import click
 from cached.cli import exits
 from cached.cli.containerd.about_config import of_config, of_release
 from cached.cli.containerd.about_hosts import of_default, of_leftover, of_mirror, of_registry
-from cached.cli.containerd.certs_d import default_of, leftovers, place_of
+from cached.cli.containerd.certs_d import default_of, ours, place_of
+from cached.cli.containerd.files import is_there
 from cached.cli.containerd.finding import Finding
 from cached.cli.containerd.hosts import Wanted
 from cached.cli.containerd.installed import Installed, look
@@ -65,9 +66,9 @@ def _findings(node: Installed, certs_d: Path, all_wanted: list[Wanted]) -> Itera
         except InvalidRequest as error:
             yield Finding("problem", each.registry, error.message, error.hint)
         else:
-            yield of_registry(each, place, default, ca_is_there=not each.ca or each.ca.exists())
+            yield of_registry(each, place, default, ca_is_there=not each.ca or is_there(each.ca))
     yield from of_default(default, places)
-    yield from map(of_leftover, leftovers(certs_d, [each.registry for each in all_wanted]))
+    yield from map(of_leftover, ours(certs_d, [each.registry for each in all_wanted]))
 
 
 def _told(findings: Iterable[Finding]) -> str:

@@ -125,7 +125,8 @@ def merged(files: Iterable[ConfigFile], release: Release | None) -> dict[str, An
     where it is not known."""
     found: dict[str, Any] = {"plugins": {}, "disabled_plugins": []}
     for file in files:
-        found["version"] = file.version
+        if "version" in file.data or "version" not in found:
+            found["version"] = file.version
         disabled = file.data.get("disabled_plugins")
         found["disabled_plugins"] += disabled if isinstance(disabled, list) else []
         deep = release >= MERGES if release else file.version >= 3

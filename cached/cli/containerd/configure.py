@@ -9,8 +9,8 @@ import click
 from cached.cli.complain import warn
 from cached.cli.containerd import dropin
 from cached.cli.containerd.about_config import of_config
-from cached.cli.containerd.certs_d import default_of, directories, leftovers, place_of
-from cached.cli.containerd.files import Change, apply, sweep, undone
+from cached.cli.containerd.certs_d import default_of, ours, place_of
+from cached.cli.containerd.files import Change, apply, is_there, sweep, undone
 from cached.cli.containerd.hosts import Wanted, configured
 from cached.cli.containerd.installed import Installed, look
 from cached.cli.containerd.options import certs_d_of, node_files
@@ -72,7 +72,8 @@ def configure(
         lambda: _told(changes, dry_run=dry_run),
     )
     if any(each.before != each.after for each in changes if each.file.name != "hosts.toml"):
-        warn(dropin.RESTART)
+        if not dry_run:
+            warn(dropin.RESTART)
     elif not undo:
         for finding in of_config(node, directory):
             if finding.level == "problem":
@@ -87,20 +88,19 @@ def _configuring(all_wanted: list[Wanted], certs_d: Path) -> list[Change]:
     default = default_of(certs_d)
     changes = []
     for each in all_wanted:
-        if each.ca and not each.ca.exists():
+        if each.ca and not is_there(each.ca):
             raise InvalidRequest(
                 f"{each.ca} is not there: containerd would refuse each pull from {each.registry}",
                 hint=f"put it there, or mend images.upstreams of {each.registry}",
             )
         place = place_of(certs_d, each.registry)
         changes.append(Change(place.file, place.text, configured(each, place, default), place.missing))
-    left = leftovers(certs_d, [each.registry for each in all_wanted])
-    return changes + [change for place in left if (change := undone(place.file))]
+    left = ours(certs_d, [each.registry for each in all_wanted])
+    return changes + [change for file in left if (change := undone(file))]
 
 
 def _undoing(node: Installed, certs_d: Path) -> list[Change]:
-    files = [*dropin.undoable(node), *(directory / "hosts.toml" for directory in directories(certs_d))]
-    return [change for file in files if (change := undone(file))]
+    return [change for file in [*dropin.undoable(node), *ours(certs_d)] if (change := undone(file))]
 
 
 def _set(node: Installed, certs_d: Path, changes: list[Change]) -> None:

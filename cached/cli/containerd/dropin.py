@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from pathlib import Path
 from typing import Any, Final
 
 from cached.cli.containerd.config import MERGES, ConfigFile, plugin_of, section_of
-from cached.cli.containerd.files import Change, read
+from cached.cli.containerd.files import Change, is_there, read
 from cached.cli.containerd.installed import Installed
 from cached.cli.containerd.marks import Marked, Passage
 from cached.cli.containerd.toml import inserted, parse, quoted, table
@@ -84,19 +83,19 @@ def undoable(installed: Installed) -> list[Path]:
 
 
 def _others(installed: Installed) -> dict[str, Any]:
-    found = copy.deepcopy(installed.effective)
-    found.pop("imports", None)
-    plugins = found.setdefault("plugins", {})
-    registry = plugins.setdefault(installed.registries.plugin, {}).setdefault("registry", {})
-    registry.pop("config_path", None)
-    return found
+    name = installed.registries.plugin
+    plugins = table(installed.effective, "plugins")
+    plugin = table(plugins, name)
+    registry = {key: value for key, value in table(plugin, "registry").items() if key != "config_path"}
+    own = {"plugins": {**plugins, name: {**plugin, "registry": registry}}, "imports": []}
+    return {**installed.effective, **own}
 
 
 def _version(installed: Installed) -> int:
     """Of the file that is to be written or changed."""
-    if installed.files:
-        return max(2, installed.files[0].version)
-    return 2 if installed.release and installed.release < MERGES else max(2, installed.registries.version)
+    if installed.release and installed.release < MERGES:
+        return 2
+    return max(2, installed.files[0].version if installed.files else installed.registries.version)
 
 
 def _merges(installed: Installed, main: ConfigFile) -> bool:
@@ -117,7 +116,7 @@ def _file(file: Path, version: int, certs_d: Path) -> Change:
     old = Marked.of(before or "", str(file)).passage
     if before is not None and old is None:
         raise InvalidRequest(f"{file} is there, and not ours", hint="take it away, or set config_path there")
-    missing = sum(not parent.exists() for parent in file.parents)
+    missing = sum(not is_there(directory) for directory in file.parents)
     text = f"version = {version}\n\n{section_of(version)}\n  config_path = {quoted(str(certs_d))}\n"
     passage = Passage(text, whole=True, directories=old.directories if old else missing)
     return Change(file, before, str(passage), passage.directories)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cached.cli.containerd.marks import Marked
+from cached.cli.containerd.marks import Marked, has_marks
 from cached.core.errors import InvalidRequest
 from cached.kit.durable import sync_directory, write_atomic
 
-KEPT: Final = ".before-cached"
-_DRAFT: Final = ".cached"
+_KEPT: Final = ".before-cached"
+_DRAFT: Final = ".cached-draft"
 _MOST_BYTES: Final = 4 << 20
 
 
@@ -32,11 +32,6 @@ class Change:
     after: str | None
     directories: int = 0
     restores: bool = False
-
-    @property
-    def kept(self) -> Path:
-        """The original, as long as the file has our passage."""
-        return self.file.with_name(self.file.name + KEPT)
 
     @property
     def diff(self) -> str:
@@ -62,13 +57,18 @@ class Change:
         return "restored" if self.restores else "changed"
 
 
+def kept(file: Path) -> Path:
+    """Where the original lies for as long as the file has our passage."""
+    return file.with_name(file.name + _KEPT)
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """What the system refuses, as InvalidRequest."""
     try:
         yield
     except OSError as error:
-        file = error.filename2 or error.filename
+        file = error.filename2 or error.filename or "a file"
         hint = "run it as root" if isinstance(error, PermissionError) else ""
         raise InvalidRequest(f"cannot use {file}: {error.strerror}", hint=hint) from None
 
@@ -89,13 +89,28 @@ def read(file: Path) -> str | None:
     raise InvalidRequest(f"{file} is no text file of at most {_MOST_BYTES} bytes", hint="look at it by hand")
 
 
+def is_there(file: Path) -> bool:
+    """Whether there is such a file or directory."""
+    with explained():
+        return file.exists()
+
+
+def is_ours(file: Path) -> bool:
+    """Whether there is something to undo. What cannot be read is somebody else's."""
+    try:
+        text = read(file)
+    except InvalidRequest:
+        return False
+    return text is not None and (has_marks(text) or is_there(kept(file)))
+
+
 def undone(file: Path) -> Change | None:
     """The file as it was before; None when nothing of ours is there.
 
     What others have changed since stays.
     """
     text = read(file)
-    original = read(Change(file, None, None).kept)
+    original = read(kept(file))
     marked = Marked.of(text or "", str(file))
     if text is None or marked.passage is None:
         return Change(file, text, text) if text is not None and original == text else None
@@ -109,7 +124,7 @@ def undone(file: Path) -> Change | None:
 def apply(changes: Iterable[Change]) -> None:
     """Make them, one after another. Raises InvalidRequest for what the system refuses; those made stay."""
     emptied: set[Path] = set()
-    mask = os.umask(0)  # modes are those of the originals
+    mask = os.umask(0)  # files get the modes of their originals
     try:
         for change in changes:
             with explained():
@@ -135,7 +150,9 @@ def _create(change: Change, after: str) -> None:
         write_atomic(change.file, after.encode())
         return
     # containerd takes a directory for what is meant, even while it is empty: so it comes with its file.
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    for above in reversed(directory.parents):
+        if not above.exists():
+            above.mkdir(0o755)
     draft = _draft(directory)
     draft.mkdir(0o755)
     write_atomic(draft / change.file.name, after.encode())
@@ -150,17 +167,17 @@ def _replace(change: Change, after: str) -> None:
             hint=f"have that change {change.file.resolve()}, or put a file there",
         )
     if change.restores:
-        change.kept.rename(change.file)
+        kept(change.file).rename(change.file)
         sync_directory(change.file.parent)
     elif after != change.before:
         was = change.file.stat()
         if Marked.of(change.before or "", str(change.file)).passage is None:
-            change.kept.unlink(missing_ok=True)
-            os.link(change.file, change.kept)
+            kept(change.file).unlink(missing_ok=True)
+            os.link(change.file, kept(change.file))
         write_atomic(change.file, after.encode(), was.st_mode & 0o7777)
         os.chown(change.file, was.st_uid, was.st_gid)
     if Marked.of(after, str(change.file)).passage is None:
-        change.kept.unlink(missing_ok=True)
+        kept(change.file).unlink(missing_ok=True)
         sync_directory(change.file.parent)
 
 

@@ -13,6 +13,11 @@ _INSTEAD = "# instead of: "
 _ANY = re.compile(r"^# cached (?:begin:|end$)", re.MULTILINE)
 
 
+def has_marks(text: str) -> bool:
+    """Whether there is anything of ours, be it damaged."""
+    return bool(_ANY.search(text))
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """What stands between the marks. whole: the file came with it, and so did `directories` above it.

@@ -118,7 +118,6 @@ class BlobFlights:
         With `keep_in_store`, a blob of the runtime's store comes, too.
         """
         blob = found.digest
-        self._store.keep(blob, self._grace)
         if self._store.has_blob(blob) or (not keep_in_store and self.is_here(blob)):
             yield Reading(self, found, None)
             return
@@ -134,7 +133,6 @@ class BlobFlights:
             source = _Source(self._registry, found, arrival)
             try:
                 await self._fetcher.bring(resolution, source, arrival)
-                self._store.keep(blob, self._grace)
             finally:
                 arrival.tell()
 
@@ -157,6 +155,7 @@ class BlobFlights:
         if found.size > limit:
             raise Corrupt(f"{repository}@{found.digest} has {found.size} bytes; at most {limit} are taken")
         async with self.read(repository, found, reader, keep_in_store=True) as reading:
+            self.keep(found.digest)
             await reading.landed()
             return await self._store.read_blob(found.digest, limit)
 
@@ -183,7 +182,7 @@ class BlobFlights:
             raise
 
     def keep(self, blob: Digest) -> None:
-        """A blob is being read: it stays for a while from now."""
+        """Somebody reads the blob, and others may soon: it stays for a while from now."""
         self._store.keep(blob, self._grace)
 
     async def settle(self, seconds: float) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -24,6 +24,7 @@ from cached.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+_MOST_AWAITED: Final = 1000
 _TIME_AHEAD: Final = 60.0  # seconds that a record may lie in the future: clocks are set back
 
 
@@ -58,6 +59,7 @@ class Manifests:
         self._clock = clock
         self._metrics = metrics
         self._max_stale = max_stale
+        self._awaited: OrderedDict[tuple[Repository, Digest], dict[str, bool]] = OrderedDict()
         self._holdings: dict[str, dict[Digest, Mapping[Digest, int]]] = {}
 
     async def load(self) -> None:
@@ -143,9 +145,7 @@ class Manifests:
             raise
         if found.size > MAX_MANIFEST:
             raise Corrupt(f"{repository}:{reference} has {found.size} bytes, more than a manifest may have")
-        before = self._store.manifest(str(repository), reference)
-        if before is not None and before.digest == found.digest:
-            await self._remember(repository, reference, found, public=reader.anonymous)
+        await self._remember(repository, reference, found, public=reader.anonymous)
         return found
 
     def _is_young(self, record: ManifestRecord) -> bool:
@@ -160,9 +160,11 @@ class Manifests:
         found = resolved.found
         data = await self._flights.bytes_of(repository, found, resolved.reader, MAX_MANIFEST)
         manifest = parse_manifest(data, found.media_type)
+        told = self._awaited.pop((repository, found.digest), {})
         if not resolved.stale:
-            for each in dict.fromkeys((reference, str(found.digest))):
-                await self._remember(repository, each, found, public=resolved.public)
+            told |= dict.fromkeys((reference, str(found.digest)), resolved.public)
+        for each, public in told.items():
+            await self._remember(repository, each, found, public=public)
         self._hold(str(repository), found.digest, manifest)
         return data, manifest
 
@@ -180,8 +182,13 @@ class Manifests:
             self._clock.now(),
             public,
         )
-        with suppress(NotFound):  # the manifest has just left this node
+        try:
             await self._store.set_manifest(record)
+        except NotFound:  # it is noted once the manifest is here: runtimes ask for a tag, then for its digest
+            self._awaited.setdefault((repository, found.digest), {})[reference] = public
+            self._awaited.move_to_end((repository, found.digest))
+            if len(self._awaited) > _MOST_AWAITED:
+                self._awaited.popitem(last=False)
 
     # Which blobs a repository holds.
 

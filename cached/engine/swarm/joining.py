@@ -86,8 +86,10 @@ class Joining:
         have: Bits,
         hashes: Mapping[int, Hash],
         hands: Hands | None,
+        *,
+        in_order: bool = False,
     ) -> None:
-        """`hands` is None for a tree that is complete here."""
+        """`hands` is None for a tree that is complete here. in_order: its first chunks are to come first."""
         self.tree = tree
         self.chunks = ChunkMap(tree)
         self._site = site
@@ -112,6 +114,7 @@ class Joining:
             site.tally.health,
             site.rng,
             wants=hands is not None,
+            in_order=in_order,
         )
 
     @property

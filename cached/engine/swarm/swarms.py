@@ -152,6 +152,7 @@ class Swarms:
 
         No other flight may be at any of these blobs. Raises as `Carrying.run` does. Cancelled or failed,
         verified chunks stay in their stages. Call `settled` when the tree is published, or is not to be.
+        in_order: somebody reads the blobs from their first byte on meanwhile.
         """
         tree = resolution.tree
         carrying = Carrying(
@@ -168,7 +169,7 @@ class Swarms:
         self._fetching.add(tree.digest)
         try:
             have, hashes = await carrying.resume()
-            joining = self._join(Joining(self._site, tree, have, hashes, carrying))
+            joining = self._join(Joining(self._site, tree, have, hashes, carrying, in_order=in_order))
             await carrying.run(joining)
             joining.done()
         except BaseException:

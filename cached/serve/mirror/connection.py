@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from cached.serve.mirror.refusal import Refusal
-from cached.serve.mirror.reply import JSON
+from cached.serve.mirror.reply import JSON, OWN
 
 if TYPE_CHECKING:
     from cached.serve.mirror.crowd import Crowd
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_FIELD: Final = 16 << 10  # bytes: tokens of some registries are long
 _MALFORMED: Final = Refusal(400, "UNSUPPORTED", "not a request of HTTP/1.1")
-_LINGER: Final = 2.0  # seconds that are spent on what follows a refused request
+_LINGER: Final = 1.0  # seconds that are spent on what follows a refused request
 
 
 class Connection(web.RequestHandler):
@@ -108,8 +108,7 @@ class Connection(web.RequestHandler):
         else:
             log.error("a request of a puller failed on a bug", exc_info=exc)
         self._crowd.malformed()
-        response = web.Response(
-            status=_MALFORMED.status, headers={"Content-Type": JSON}, body=_MALFORMED.body
-        )
+        headers = OWN | {"Content-Type": JSON}
+        response = web.Response(status=_MALFORMED.status, headers=headers, body=_MALFORMED.body)
         response.force_close()
         return response

@@ -18,14 +18,13 @@ from cached.serve.mirror.options import MirrorOptions
 from cached.serve.mirror.outlet import Outlet, SlowPuller
 from cached.serve.mirror.pouring import Stalled, pour
 from cached.serve.mirror.refusal import Refusal, refusal
-from cached.serve.mirror.reply import Body, Reply
+from cached.serve.mirror.reply import OWN, Body, Reply
 from cached.serve.mirror.target import UNKNOWN, Target, read_path
 from cached.serve.mirror.traffic import Traffic
 from cached.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-_OWN: Final = {"Docker-Distribution-API-Version": "registry/2.0", "Server": "cached"}
 _LEFT: Final = "499"  # as nginx has it: the puller left before there was an answer
 
 
@@ -92,7 +91,7 @@ class Desk:
         self, request: web.BaseRequest, connection: Connection, reply: Reply
     ) -> web.StreamResponse:
         assert isinstance(reply.body, bytes)
-        response = web.Response(status=reply.status, headers={**_OWN, **reply.headers}, body=reply.body)
+        response = web.Response(status=reply.status, headers={**OWN, **reply.headers}, body=reply.body)
         try:
             async with asyncio.timeout(self._options.stall):
                 await response.prepare(request)
@@ -106,7 +105,7 @@ class Desk:
     ) -> web.StreamResponse:
         body = reply.body
         assert isinstance(body, Body)
-        response = web.StreamResponse(status=reply.status, headers={**_OWN, **reply.headers})
+        response = web.StreamResponse(status=reply.status, headers={**OWN, **reply.headers})
         self._traffic.enter(body.blob)
         try:
             with self._metrics.mirror_streams.track_inprogress():

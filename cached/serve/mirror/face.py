@@ -43,8 +43,8 @@ class Face:
         """What to answer. Raises Refusal, and what the ImageSource raises."""
         if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
             raise Refusal(405, "UNSUPPORTED", "nothing can be pushed or deleted here", {"Allow": "GET, HEAD"})
-        if request.body_exists:
-            raise Refusal(400, "UNSUPPORTED", "a request here has no body")
+        if request.body_exists or request.version.major != 1:
+            raise Refusal(400, "UNSUPPORTED", "a request here is one of HTTP/1.1, and has no body")
         if target.kind is Kind.BASE:
             return Reply(200, {"Content-Type": JSON}, b"{}")
         if target.kind is Kind.OTHER:

@@ -153,8 +153,8 @@ class Guard:
 
 
 def main() -> None:
-    """Standard input is the unix socket. Arguments: the listening socket's descriptor, the seconds of `Guard`,
-    the daemon's process id, the last number."""
+    """Standard input is the unix socket. Arguments: the listening socket's descriptor, wedged and last of the
+    Guard, and the daemon's process id between them."""
     fd, wedged, daemon, last = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != daemon:

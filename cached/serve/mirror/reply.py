@@ -14,6 +14,8 @@ from cached.serve.mirror.ranges import Span
 from cached.serve.mirror.refusal import Refusal
 
 JSON: Final = "application/json"
+OWN: Final = {"Docker-Distribution-API-Version": "registry/2.0", "Server": "cached"}
+"""Headers of every answer."""
 _PLAIN: Final = re.compile(r"[\t\x20-\x7e]*")
 
 

@@ -19,7 +19,7 @@ from cached.kit.pool import Pool
 from cached.kit.proxies import Proxies, UnusableProxy
 from cached.kit.retry_after import retry_after
 from cached.sources.oci.pauses import Pauses
-from cached.sources.oci.request import REDIRECTS, Answer, Request, redirected
+from cached.sources.oci.request import Answer, Reach, Request, redirected
 from cached.sources.oci.resolver import PoolResolver
 from cached.sources.oci.upstream import Upstream
 
@@ -53,10 +53,10 @@ class Client:
         self._session: aiohttp.ClientSession | None = None
 
     async def follow(self, upstream: Upstream, request: Request) -> Answer:
-        """Send a request, and follow where it is redirected. Raises as `send`."""
+        """Send a request, and follow where it is redirected, as far as it may reach. Raises as `send`."""
         for _ in range(_HOPS + 1):
             answer = await self.send(upstream, request)
-            if answer.status not in REDIRECTS:
+            if request.reach is Reach.NOWHERE or not answer.elsewhere:
                 return answer
             there = redirected(request, answer.headers.get("location", ""))
             if there is None:

@@ -27,7 +27,7 @@ from cached.sources.oci.facts import blob_of_head, blob_of_range, headless, mani
 from cached.sources.oci.grants import Grants
 from cached.sources.oci.options import UpstreamOptions
 from cached.sources.oci.passing import passed_on, target
-from cached.sources.oci.request import Answer, Request
+from cached.sources.oci.request import Answer, Reach, Request
 from cached.sources.oci.tokens import Tokens
 from cached.sources.oci.upstream import Upstream
 from cached.telemetry.metrics import Metrics
@@ -121,9 +121,9 @@ class OciRegistry:
             url = upstream.url(repository.name, path)
             grant = await self._asking.current(upstream, repository.name, reader, what)
             if grant is None or path in grant.opened:
-                request = Request("HEAD", url, what, headers)
+                request = Request("HEAD", url, what, headers, reach=Reach.NOWHERE)
                 answer, grant = await self._asking.ask(upstream, repository.name, request, reader)
-                if not (answer.request.foreign or headless(answer)):
+                if not (answer.elsewhere or headless(answer)):
                     _good(answer, upstream)
             grant.opened.add(path)
             shown = {"Authorization": grant.authorization} if grant.authorization else {}
@@ -139,7 +139,8 @@ class OciRegistry:
         where, what = target(path, query), f"{path} of {repository}"
         async with self._call(repository, what) as upstream:
             url = upstream.url(repository.name, where)
-            answer = await self._ask(repository, Request("GET", url, what, most=_MOST_PASSED), reader)
+            request = Request("GET", url, what, most=_MOST_PASSED, reach=Reach.THERE)
+            answer = await self._ask(repository, request, reader)
             return passed_on(_good(answer, upstream), upstream, repository.name)
 
     async def login(self, host: str) -> Login | None:

@@ -37,6 +37,15 @@ async def test_a_password_is_shown_to_who_asks_for_one(with_password: House) -> 
     assert told(with_password) == ["", BASIC.authorization, BASIC.authorization]
 
 
+async def test_cookies_are_not_kept_and_nothing_is_squeezed(with_password: House) -> None:
+    with_password.server.inject(Fault(method="", times=None, headers={"Set-Cookie": "who=ann; Path=/"}))
+    await with_password.blob(NODE)
+    await with_password.blob(NODE)
+    for seen in with_password.server.requests(method=""):
+        assert "cookie" not in seen.headers
+        assert seen.headers["accept-encoding"] == "identity"
+
+
 async def test_anybody_has_no_password(with_password: House) -> None:
     with pytest.raises(Unauthenticated, match="without credentials") as raised:
         await with_password.blob(ANYBODY)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from cached.core.errors import Denied, SourceUnavailable, Unauthenticated
-from cached.core.registry import ANYBODY, NODE
+from cached.core.registry import ANYBODY, NODE, Found, file_of
 from tests.servers.faults import Fault
 from tests.servers.faulty import FaultyServer
 from tests.servers.images import Image
 from tests.servers.tokens import TokenService
 from tests.sources.oci.canned import Canned
 from tests.sources.oci.conftest import OPEN, SHUT
-from tests.sources.oci.house import HOST, USER, House, docker_config
+from tests.sources.oci.helpers import Helper
+from tests.sources.oci.house import HOST, PASSWORD, USER, House, docker_config
 
 
 @pytest.mark.parametrize("field", ["token", "access_token"])
@@ -37,16 +40,16 @@ async def test_a_token_serves_until_shortly_before_its_end(with_tokens: House, t
     assert len(unproven) == 1, "a token is renewed before it is refused"
 
 
-@pytest.mark.parametrize(("said", "lasts"), [(None, 60), (20, 20)])
-async def test_how_long_a_token_lasts(
-    with_tokens: House, tokens: TokenService, said: int | None, lasts: int
+@pytest.mark.parametrize(("said", "kept"), [(None, 54), (20, 18), (300, 270), (86400, 3570)])
+async def test_how_long_a_token_is_kept(
+    with_tokens: House, tokens: TokenService, said: int | None, kept: int
 ) -> None:
     tokens.expires_in = said
     await with_tokens.tag(NODE)
-    with_tokens.clock.turn(lasts * 0.85)
+    with_tokens.clock.turn(kept - 4)
     await with_tokens.tag(NODE)
     assert len(tokens.calls) == 1
-    with_tokens.clock.turn(lasts * 0.1)
+    with_tokens.clock.turn(5)
     await with_tokens.tag(NODE)
     assert len(tokens.calls) == 2
 
@@ -58,6 +61,12 @@ async def test_many_who_ask_share_one_call(with_tokens: House, tokens: TokenServ
     with_tokens.clock.turn(280)
     await asyncio.gather(*(with_tokens.blob(NODE) for _ in range(20)))
     assert len(tokens.calls) == 2
+
+
+async def test_one_who_is_late_takes_what_others_have_got(with_tokens: House, tokens: TokenService) -> None:
+    with_tokens.server.inject(Fault(method="HEAD", before=lambda: time.sleep(0.3)))
+    await asyncio.gather(*(with_tokens.blob(NODE) for _ in range(5)))
+    assert len(tokens.calls) == 1
 
 
 async def test_one_who_leaves_takes_it_from_nobody(with_tokens: House, tokens: TokenService) -> None:
@@ -113,6 +122,23 @@ async def test_an_identity_token_that_is_void(
         await with_tokens.tag(NODE)
 
 
+async def test_what_a_helper_said_is_asked_for_anew_when_it_is_refused(
+    with_tokens: House, tokens: TokenService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    (tmp_path / "bin").mkdir()
+    helper = Helper(tmp_path / "bin", "test")
+    (tmp_path / "config.json").write_text(json.dumps({"credsStore": helper.name}))
+    helper.says(USER, PASSWORD)
+    await with_tokens.tag(NODE)
+    tokens.users = {USER: "changed"}
+    helper.says(USER, "changed")
+    with_tokens.clock.turn(280)
+    await with_tokens.tag(NODE)
+    assert [call.status for call in tokens.calls] == [200, 401, 200]
+    assert len(helper.calls) == 2
+
+
 async def test_a_registry_token_is_shown_as_it_is(
     with_tokens: House, tokens: TokenService, tmp_path: Path
 ) -> None:
@@ -120,6 +146,28 @@ async def test_a_registry_token_is_shown_as_it_is(
     (tmp_path / "config.json").write_text(json.dumps({"auths": {HOST: entry}}))
     assert (await with_tokens.tag(NODE)).digest == with_tokens.image.digest
     assert tokens.calls == []
+
+
+async def test_a_registry_token_that_is_refused_brings_no_challenge_of_strangers(
+    with_tokens: House, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {HOST: {"registrytoken": "void"}}}))
+    challenge = {"WWW-Authenticate": 'Bearer realm="https://evil.example/token"'}
+    with_tokens.server.inject(Fault(method="", times=None, status=401, headers=challenge))
+    with pytest.raises(Unauthenticated) as raised:
+        await with_tokens.tag(NODE)
+    assert raised.value.challenge == ""
+
+
+async def test_what_was_refused_is_not_handed_out(
+    with_tokens: House, tokens: TokenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(tokens.members, USER, ["elsewhere/*"])
+    file = file_of(with_tokens.repository, Found(with_tokens.layer, 1))
+    with pytest.raises(Unauthenticated):
+        await with_tokens.tag(NODE)
+    with pytest.raises(Unauthenticated):
+        await with_tokens.source.open_blob(with_tokens.repository, file, NODE)
 
 
 @pytest.fixture
@@ -172,7 +220,7 @@ async def test_lives_that_make_no_sense(canned: tuple[House, Canned], expires_in
 
 async def test_where_no_scope_is_said_it_is_that_of_a_pull(canned: tuple[House, Canned]) -> None:
     house, said = canned
-    with pytest.raises(SourceUnavailable, match="the token service of registry.test answered 404"):
+    with pytest.raises(SourceUnavailable, match="answered 404"):
         await house.tag(NODE)
     assert said.targets[-1] == "/token?x=y&scope=repository%3Aa%2Fb%3Apull"
 

@@ -1,0 +1,1 @@
+"""The adapters to the container runtime, with real containerds of three versions."""
