@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import Any
 
@@ -120,6 +121,13 @@ def validate(thing: dict[str, Any], version: str) -> None:
     """Raises jsonschema.ValidationError for a field that is missing, unknown or of another kind; KeyError
     for an object that neither Kubernetes nor this file knows.
     """
+    _validated(json.dumps(thing, sort_keys=True), version)
+
+
+@cache
+def _validated(text: str, version: str) -> None:
+    """Installs have most objects in common; each is looked at once."""
+    thing = json.loads(text)
     try:
         kubernetes_validate.validate(thing, version, strict=True)
     except SchemaNotFoundError:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 
-import pytest
-
 from tests.daemonset.built import HERE, daemon, install, only
 
 _TEXT = (HERE / "Containerfile").read_text()
@@ -66,11 +64,8 @@ def test_labels_are_of_this_version() -> None:
     assert f"VERSION={container['image'].rpartition(':')[2]}" in _all("ARG")
 
 
-@pytest.mark.parametrize("path", sorted(p for p in HERE.rglob("*") if p.is_file()), ids=lambda p: p.name)
-def test_nothing_names_a_package_registry(path: object) -> None:
-    from pathlib import Path
-
-    assert isinstance(path, Path)
-    text = path.read_text()
-    for host in ("pypi.org", "pythonhosted", "npmjs", "crates.io", "proxy.golang", "deb.debian"):
-        assert host not in text
+def test_nothing_names_a_package_registry() -> None:
+    for path in HERE.rglob("*"):
+        text = path.read_text() if path.is_file() else ""
+        for host in ("pypi.org", "pythonhosted", "npmjs", "crates.io", "proxy.golang", "deb.debian"):
+            assert host not in text, path

@@ -23,7 +23,7 @@ _NODE: dict[str, Any] = {
     "kind": "Node",
     "metadata": {
         "name": "node-1",
-        "labels": {"topology.kubernetes.io/zone": "a", "cached.dev/model.old": "warm"},
+        "labels": {"topology.kubernetes.io/zone": "a", "model.cached.dev/old": "warm"},
         "annotations": {"a": "b"},
     },
     "spec": {
@@ -78,9 +78,9 @@ _WARM = {"type": "cached.dev/Warm", "status": "True"}
     ("path", "value"),
     [
         ("spec taints", _without(_OURS)),
-        ("metadata labels", _NODE["metadata"]["labels"] | {"cached.dev/model.new": "warm"}),
-        ("metadata labels cached.dev/model.old", None),
-        ("metadata labels cached.dev/model.old", "gone"),
+        ("metadata labels", _NODE["metadata"]["labels"] | {"model.cached.dev/new": "warm"}),
+        ("metadata labels model.cached.dev/old", None),
+        ("metadata labels model.cached.dev/old", "gone"),
         ("status conditions", [_CONDITIONS[0], _WARM]),
         (
             "status conditions",
@@ -102,7 +102,7 @@ def test_what_is_its_own_it_may_change(path: str, value: Any) -> None:
         ("metadata labels topology.kubernetes.io/zone", "b", "labels"),
         ("metadata labels topology.kubernetes.io/zone", None, "labels"),
         ("metadata labels", {**_NODE["metadata"]["labels"], "node-role.kubernetes.io/x": ""}, "labels"),
-        ("metadata labels", {**_NODE["metadata"]["labels"], "cached.dev": ""}, "labels"),
+        ("metadata labels", {**_NODE["metadata"]["labels"], "cached.dev/node": "true"}, "labels"),
         ("metadata labels", None, "labels"),
         ("metadata annotations", {}, "nothing of its node"),
         ("metadata finalizers", ["a/b"], "nothing of its node"),
