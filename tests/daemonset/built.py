@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sysconfig
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -45,17 +46,23 @@ def install(where: str) -> list[Object]:
     return _load_all(kustomized(where))
 
 
-def composed(components: Sequence[str], directory: Path) -> list[Object]:
-    """The objects of the base with these components, by a kustomization in `directory`."""
-    place = os.path.relpath(HERE, directory.resolve())
-    text = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [f"{place}/base"],
-        "components": [f"{place}/components/{name}" for name in components],
-    }
-    (directory / "kustomization.yaml").write_text(yaml.safe_dump(text))
-    return _load_all(kustomized(str(directory)))
+@cache
+def _composed(components: tuple[str, ...]) -> str:
+    with tempfile.TemporaryDirectory() as directory:
+        place = os.path.relpath(HERE, os.path.realpath(directory))
+        text = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [f"{place}/base"],
+            "components": [f"{place}/components/{name}" for name in components],
+        }
+        Path(directory, "kustomization.yaml").write_text(yaml.safe_dump(text))
+        return kustomized(directory)
+
+
+def composed(*components: str) -> list[Object]:
+    """The objects of the base with these components."""
+    return _load_all(_composed(components))
 
 
 @cache

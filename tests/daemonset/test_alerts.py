@@ -19,8 +19,8 @@ _DOCS = (HERE.parent / "docs" / "operations.md").read_text()
 
 
 @pytest.fixture
-def rules(tmp_path: Path) -> list[dict[str, Any]]:
-    [group] = only(composed(["monitoring"], tmp_path), "PrometheusRule")["spec"]["groups"]
+def rules() -> list[dict[str, Any]]:
+    [group] = only(composed("monitoring"), "PrometheusRule")["spec"]["groups"]
     return list(group["rules"])
 
 

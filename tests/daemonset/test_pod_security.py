@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,8 +61,8 @@ def test_but_for_its_directories_the_smallest_daemon_is_restricted() -> None:
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_only_who_mounts_is_privileged(component: str, tmp_path: Path) -> None:
-    objects = composed([component], tmp_path)
+def test_only_who_mounts_is_privileged(component: str) -> None:
+    objects = composed(component)
     spec = only(objects, "DaemonSet")["spec"]["template"]["spec"]
     context = daemon(objects)["securityContext"]
     mounts = component in ("mounts", "csi")
@@ -77,8 +76,8 @@ def test_only_who_mounts_is_privileged(component: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_only_who_asks_the_api_server_has_a_token(component: str, tmp_path: Path) -> None:
-    objects = composed([component], tmp_path)
+def test_only_who_asks_the_api_server_has_a_token(component: str) -> None:
+    objects = composed(component)
     asks = component in ("peers", "gate")
     spec = only(objects, "DaemonSet")["spec"]["template"]["spec"]
     assert spec["automountServiceAccountToken"] is asks

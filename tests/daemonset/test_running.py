@@ -40,7 +40,7 @@ def test_without_any_privilege(tmp_path: Path) -> None:
 
 
 def test_what_a_privileged_daemon_left_behind_is_taken_over(tmp_path: Path) -> None:
-    done = run(composed(["mounts"], tmp_path), tmp_path, "operator cachectl warm tiny")
+    done = run(composed("mounts"), tmp_path, "operator cachectl warm tiny")
     assert done.returncode == 0, done.stdout + done.stderr
     then = """
     find $HOST/var/lib/cached $HOST/run/cached ! -user 65532

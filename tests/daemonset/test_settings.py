@@ -191,7 +191,7 @@ def test_a_disk_that_kubelet_shares_keeps_more_free_than_kubelet_wants(where: st
 
 
 def test_neighbours_are_known_by_the_name_in_their_certificate(tmp_path: Path) -> None:
-    objects = composed(["peers", "cert-manager"], tmp_path)
+    objects = composed("peers", "cert-manager")
     settings = settings_of(objects, tmp_path)
     [certificate] = [
         each for each in objects if each["kind"] == "Certificate" and not each["spec"].get("isCA")
