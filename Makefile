@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench proto packages clean
+.PHONY: help demo test test-slow test-cluster check format bench proto packages clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
@@ -35,6 +35,13 @@ test: $(STAMP) packages ## all tests but the slow ones
 
 test-slow: $(STAMP) packages ## the long campaigns
 	$(BIN)/python -m pytest -m slow --timeout 1800
+
+# The API server is built from its Go modules, since no registry has it: ten minutes the first time.
+test-cluster: $(STAMP) packages ## the manifests at a real API server; needs Go
+	@.ci/packages etcd-server
+	@command -v go >/dev/null || { echo "not tried: there is no Go here, of which the API server would be built" >&2; exit 0; }; \
+	  $(BIN)/python -m tests.daemonset.kubernetes .kubernetes && \
+	  $(BIN)/python -m pytest -m slow tests/daemonset
 
 check: $(STAMP) ## format, lint, types, import floors, then all tests
 	$(BIN)/ruff format --check .

@@ -117,6 +117,11 @@ def _custom(api_version: str, kind: str) -> Validator:
     return jsonschema.Draft202012Validator(whole)
 
 
+def is_custom(thing: dict[str, Any]) -> bool:
+    """Whether it is an object of another operator, not of Kubernetes itself."""
+    return (thing["apiVersion"], thing["kind"]) in _SPECS
+
+
 def validate(thing: dict[str, Any], version: str) -> None:
     """Raises jsonschema.ValidationError for a field that is missing, unknown or of another kind; KeyError
     for an object that neither Kubernetes nor this file knows.
