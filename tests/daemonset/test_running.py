@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
-from tests.daemonset.built import composed, install
+from tests.daemonset.built import composed, examples, install
 from tests.daemonset.node import run, why_not
 
 _REASON = why_not()
@@ -69,3 +70,26 @@ def test_volumes_and_bind_mounts(tmp_path: Path) -> None:
     words = done.stdout.split()
     assert words[1].startswith("/run/cached/mounts/")
     assert {str(_LENGTH), "registers", "listens"} <= set(words)
+
+
+def test_the_init_container_of_the_example_links_and_holds_the_model(tmp_path: Path) -> None:
+    [workload] = examples()["sglang-sidecar.yaml"]
+    [sidecar] = workload["spec"]["template"]["spec"]["initContainers"]
+    said = shlex.join(sidecar["command"] + sidecar["args"])
+    said = said.replace("qwen/qwen3-32b", "tiny").replace("/link/", "/tmp/")
+    probe = shlex.join(sidecar["startupProbe"]["exec"]["command"])
+    probe = probe.replace("/link/", "/tmp/").replace("config.json", "model.safetensors")
+    then = f"""
+    pod {said} & sidecar=$!
+    for try in $(seq 100); do pod {probe} && break; sleep 0.1; done
+    pod cat /tmp/model/model.safetensors | wc -c
+    operator cachectl evict tiny && exit 1
+    kill -TERM $(cat /proc/$sidecar/task/$sidecar/children)
+    wait $sidecar || true
+    for try in $(seq 20); do operator cachectl evict tiny && exit 0; sleep 0.1; done
+    exit 1
+    """
+    done = run(install(""), tmp_path, then)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith(f"{_LENGTH}\n")
+    assert "is held by" in done.stderr
