@@ -205,6 +205,11 @@ class Containerd:
         assert done.returncode == 0, f"ctr {arguments}: {done.stderr}"
         return done.stdout
 
+    def cgroups(self) -> list[Path]:
+        """Of containers that `run` has begun."""
+        mine = f"k8s.io/{self._prefix}-*"
+        return [place for pattern in (mine, f"*/{mine}") for place in Path("/sys/fs/cgroup").glob(pattern)]
+
     def ingests(self) -> dict[str, int]:
         """Bytes that arrived of what is under way, by containerd's name for it, which ends in the digest."""
         arrived = {}
@@ -247,10 +252,8 @@ class Containerd:
         self._process = None
 
     def _remove_cgroups(self) -> None:
-        """Those of containers that had no end of their own."""
-        for place in ("k8s.io", "*/k8s.io"):
-            for left in Path("/sys/fs/cgroup").glob(f"{place}/{self._prefix}-*"):
-                left.rmdir()
+        for left in self.cgroups():
+            left.rmdir()
 
     def _channel(self) -> grpc.Channel:
         return grpc.insecure_channel(f"unix:{self.socket}")

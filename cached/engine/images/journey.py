@@ -267,7 +267,7 @@ class ImageJourney:
         pause = _FIRST_RETRY
         while True:
             try:
-                await self._runtime.pull(image, login)
+                await self._pull(self._runtime, image, login, until - self._clock.monotonic())
                 self._unpacked[target.key] = True
                 if target.pin and not await self._runtime.pin(image):
                     log.info("this runtime knows no pins: the image is kept here", extra={"ref": target.key})
@@ -283,6 +283,17 @@ class ImageJourney:
                 )
             await asyncio.sleep(pause * self._rng.uniform(0.8, 1.2))
             pause = min(2 * pause, _LAST_RETRY)
+
+    async def _pull(self, runtime: Runtime, image: ImageName, login: Login | None, seconds: float) -> None:
+        """Raises RuntimeUnavailable, too, when it takes longer: one that is frozen never answers."""
+        try:
+            async with asyncio.timeout(seconds):
+                await runtime.pull(image, login)
+        except TimeoutError:
+            raise RuntimeUnavailable(
+                f"the container runtime did not unpack {image} within {self._pull_timeout:.0f} s",
+                hint="see its log, or raise images.runtime.pull_timeout",
+            ) from None
 
     def _give_way(self, tree: Tree) -> None:
         """The runtime has unpacked it: what is here is for neighbours, for a while, and then goes first."""

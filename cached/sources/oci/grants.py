@@ -18,9 +18,8 @@ from cached.sources.oci.upstream import Upstream
 
 _KEPT: Final = 4096
 _PLAIN_SECONDS: Final = 60.0  # that what is no token is kept, so that other credentials count soon
-_EARLY: Final = (
-    30.0  # seconds before its end that a token is renewed, or a tenth of its life where that is less
-)
+# Seconds before its end that a token is renewed, or a tenth of its life where that is less.
+_EARLY: Final = 30.0
 _WAIT: Final = 3600.0
 
 

@@ -103,4 +103,4 @@ def _useless(upstream: Upstream, what: str, why: str) -> SourceUnavailable:
 def _life(said: object) -> float:
     if isinstance(said, bool) or not isinstance(said, int | float) or not said > 0:
         return _LIFE
-    return min(float(said), _LONGEST)
+    return float(min(said, _LONGEST))

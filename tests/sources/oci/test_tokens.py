@@ -208,7 +208,9 @@ async def test_answers_without_a_token(canned: tuple[House, Canned], body: bytes
     assert len(house.server.requests("/token")) == 1
 
 
-@pytest.mark.parametrize("expires_in", ["0", "-5", "true", '"soon"', "null", "1e300", "[]"])
+@pytest.mark.parametrize(
+    "expires_in", ["0", "-5", "true", '"soon"', "null", "1e300", "1" + "0" * 400, "NaN", "Infinity", "[]"]
+)
 async def test_lives_that_make_no_sense(canned: tuple[House, Canned], expires_in: str) -> None:
     house, said = canned
     said.put("/token", 200, b'{"token": "t0k3n", "expires_in": %b}' % expires_in.encode())
