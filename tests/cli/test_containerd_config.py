@@ -13,8 +13,8 @@ from cached.cli.containerd import dropin
 from cached.cli.containerd.about_config import of_config, of_release
 from cached.cli.containerd.config import Registries, Release, merged
 from cached.cli.containerd.files import apply, undone
-from cached.cli.containerd.finding import Finding
 from cached.cli.containerd.installed import Installed, look
+from cached.cli.finding import Finding
 from cached.core.errors import InvalidRequest
 from tests.servers.containerd import lacking, programs
 

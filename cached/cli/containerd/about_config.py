@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cached.cli.containerd.config import DIALS, PAIR_BY_DEFAULT, TRANSFER, UNSET_PAIR, plugin_of
 from cached.cli.containerd.dropin import RESTART, advice
-from cached.cli.containerd.finding import Finding, Level
 from cached.cli.containerd.installed import Installed
+from cached.cli.finding import Finding, Level
 
 
 def of_config(installed: Installed, certs_d: Path) -> Iterator[Finding]:

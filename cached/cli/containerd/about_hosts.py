@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
-from cached.cli.containerd.finding import CONFIGURE, Finding
 from cached.cli.containerd.hosts import CAPABILITIES, Place, Wanted, configured, hosts_of
 from cached.cli.containerd.marks import Marked
 from cached.cli.containerd.toml import parse, table
+from cached.cli.finding import Finding
 from cached.core.errors import InvalidRequest
+
+CONFIGURE: Final = "cachectl containerd configure"
 
 
 def of_registry(wanted: Wanted, place: Place, default: Place, *, ca_is_there: bool) -> Finding:

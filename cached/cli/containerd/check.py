@@ -13,12 +13,12 @@ from cached.cli.containerd.about_config import of_config, of_release
 from cached.cli.containerd.about_hosts import of_default, of_leftover, of_mirror, of_registry
 from cached.cli.containerd.certs_d import default_of, ours, place_of
 from cached.cli.containerd.files import is_there
-from cached.cli.containerd.finding import Finding
 from cached.cli.containerd.hosts import Wanted
 from cached.cli.containerd.installed import Installed, look
 from cached.cli.containerd.options import certs_d_of, node_files
 from cached.cli.containerd.probe import fault_of
 from cached.cli.containerd.wanted import is_loopback, read_wanted
+from cached.cli.finding import Finding
 from cached.cli.options import Output, output
 from cached.cli.render import emit
 from cached.cli.text import plain
@@ -43,7 +43,7 @@ def check(
     """
     all_wanted = read_wanted(config)
     node = look(containerd_config)
-    findings = list(_findings(node, certs_d or certs_d_of(node), all_wanted))
+    findings = list(findings_of(node, certs_d or certs_d_of(node), all_wanted))
     well = all(finding.level == "ok" for finding in findings)
     emit(
         output,
@@ -54,7 +54,8 @@ def check(
         ctx.exit(exits.UNFIT)
 
 
-def _findings(node: Installed, certs_d: Path, all_wanted: list[Wanted]) -> Iterator[Finding]:
+def findings_of(node: Installed, certs_d: Path, all_wanted: list[Wanted]) -> Iterator[Finding]:
+    """All that can be told of containerd and its mirror; all_wanted: at least one."""
     yield from of_config(node, certs_d)
     mirror = all_wanted[0].mirror
     yield from of_release(node, loopback=is_loopback(mirror.removeprefix("http://")))
