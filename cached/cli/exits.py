@@ -10,6 +10,7 @@ USAGE = 2
 CORRUPT = 10
 NOT_SERVING = 12
 UNFIT = 17
+NOT_READY = 18
 BROKEN_PIPE = 141
 INTERRUPTED = 130
 
@@ -32,6 +33,7 @@ MEANING = {
     15: "the target already holds another tree",
     16: "the node's container runtime does not answer",
     UNFIT: "`containerd check` found a problem",
+    NOT_READY: "`node ready`: not all is warm that is to be",
     126: "exec: the program may not be run",
     127: "exec: there is no such program",
     INTERRUPTED: "interrupted (128 + signal for any other)",

@@ -25,6 +25,7 @@ is null. Fields may be added, never renamed or taken away.
   pin, unpin     {results: [{ref, artifact: ARTIFACT, error}]}
   verify         {done_bytes, total_bytes, corrupt: [{blob, refs}]}
   health         {status}; serving or not_serving
+  node ready     READINESS_RESPONSE
   node-init      {root, dry_run, settled, left: [{disk, reason}], steps: [{says,
                   how}], look_again}; settled is why disks need nothing, or null
   certs          {ca: {file, key_file, expire_time, made}, nodes: [{names,

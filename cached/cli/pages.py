@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from cached._proto.v1.cache_pb2 import DescribeResponse, Swarm
     from cached._proto.v1.operator_pb2 import (
         CatalogStatus,
+        Gate,
         ListPeersResponse,
         Peer,
+        ReadinessResponse,
         ScrubStatus,
         StatusResponse,
     )
@@ -149,6 +151,39 @@ def peers(answer: ListPeersResponse) -> str:
     header = ("ADDRESS", "ZONE", "STATE", "USABLE IN", "RECEIVED", "SENT", "FAILURES")
     table = columns([header, *rows]) if rows else "no other node is known"
     return ", ".join(word for word in words if word) + "\n\n" + table
+
+
+def readiness(answer: ReadinessResponse) -> str:
+    """Whether the node is ready, what it lacks, and what its object says."""
+    count, wanted = len(answer.missing), answer.wanted_count
+    if not answer.serving:
+        verdict = "not ready: the daemon does not serve"
+    elif not answer.HasField("wanted_count"):
+        verdict = "not ready: no catalog was read that says what is to be warm"
+    elif count:
+        verdict = f"not ready: {count} of {wanted} models and images are not warm"
+    else:
+        verdict = f"ready: {wanted} of {wanted} models and images are warm"
+    parts = [verdict]
+    if answer.missing:
+        rows = [
+            (each.ref, _state(each), show_bytes(each.size_bytes) if each.tree else "", each.last_error)
+            for each in answer.missing
+        ]
+        parts.append(columns([("REF", "STATE", "SIZE", "NOTE"), *rows]))
+    if answer.HasField("gate"):
+        parts.append(columns(_gate(answer.gate)))
+    return "\n\n".join(parts)
+
+
+def _gate(gate: Gate) -> list[tuple[str, str]]:
+    from cached._proto.v1.operator_pb2 import GateState
+
+    state = GateState.Name(gate.state).removeprefix("GATE_STATE_").lower().replace("_", ": ")
+    if gate.HasField("opens_in"):
+        state += f", opens in {coarse(gate.opens_in.ToTimedelta().total_seconds())} at the latest"
+    trouble = [("trouble", gate.trouble)] if gate.trouble else []
+    return [("node", gate.node), ("gate", state), *trouble]
 
 
 def _image(ref: str) -> tuple[str, str]:

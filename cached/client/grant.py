@@ -20,6 +20,7 @@ from cached.core.ref import Ref
 from cached.kit.units import show_bytes
 
 if TYPE_CHECKING:
+    from cached._proto.v1 import types_pb2 as types
     from cached._proto.v1.operator_pb2 import WarmResponse
 
 OnProgress: TypeAlias = Callable[[Progress], object]
@@ -87,7 +88,11 @@ def progress_of(event: wire.AcquireResponse | WarmResponse) -> Progress:
     if event.WhichOneof("event") == "resolved":
         here = event.resolved.present_bytes
         return Progress(total=event.resolved.size_bytes, done=here, found=here)
-    said = event.progress
+    return shown(event.progress)
+
+
+def shown(said: types.Progress) -> Progress:
+    """As it came over the wire."""
     eta = said.eta.seconds + said.eta.nanos / 1e9 if said.HasField("eta") else None
     return Progress(
         total=said.total_bytes,

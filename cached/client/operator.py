@@ -109,6 +109,11 @@ class OperatorClient:
         request = wire.ListPeersRequest()
         return self._connection.call(lambda left: self._stub().ListPeers(request, timeout=left), timeout)
 
+    def readiness(self, *, timeout: float | None = None) -> wire.ReadinessResponse:
+        """Whether what the catalog wants warm from the start is warm, and what is not."""
+        request = wire.ReadinessRequest()
+        return self._connection.call(lambda left: self._stub().Readiness(request, timeout=left), timeout)
+
     def serving(self, service: str = "", *, timeout: float | None = None) -> bool:
         """Whether the daemon says SERVING; NotFound for a service that it does not have."""
         from grpc_health.v1 import health_pb2, health_pb2_grpc  # only health needs it: 5 ms of start

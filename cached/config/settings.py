@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from cached.config.gate import Gate
 from cached.config.kinds import Bytes, BytesOrShare, Mode, Seconds, Section
 from cached.config.problems import explain, read_mapping
 from cached.config.publishing import Csi, Publish
@@ -346,6 +347,8 @@ class Settings(Section):
     """How what is acquired becomes visible at a path."""
     csi: Csi = Csi()
     """The CSI node plugin."""
+    gate: Gate = Gate()
+    """What this node's object says at the Kubernetes API server."""
     log: Log = Log()
     """The log on standard error."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cached import __version__
 from cached.config.settings import Settings
-from cached.core.errors import CachedError
+from cached.core.errors import CachedError, NotConfigured
 from cached.daemon.wiring import House, open_house
 from cached.engine.publish.publisher import Publisher
 from cached.kit.guard import forever
@@ -25,6 +25,7 @@ from cached.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from cached.daemon.csi import NodePlugin
+    from cached.engine.gate.keeper import GateKeeper
     from cached.serve.mirror.server import MirrorServer
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,8 @@ async def serve(settings: Settings) -> None:
         if plugin is not None:  # before the store is open: pods that end must not wait for it
             stack.push_async_callback(plugin.stop, 0)
             await plugin.start()
-        house = await stack.enter_async_context(open_house(settings, metrics, publisher, plugin))
+        gate = _gate(settings, metrics)
+        house = await stack.enter_async_context(open_house(settings, metrics, publisher, plugin, gate))
         api = _api(settings, house)
         await house.catalog.start()
         await api.start()
@@ -104,6 +106,11 @@ async def serve(settings: Settings) -> None:
                 )
                 await api.set_serving(True)
                 serving.set()
+                if gate is not None:
+                    keep, engine = gate.run, house.engine
+                    group.create_task(
+                        forever("gate", lambda: keep(engine.readiness, engine.warm_models, serving.is_set))
+                    )
                 group.create_task(forever("health", lambda: _show_health(signals, house, api, serving)))
                 notify(f"READY=1\nSTATUS=serving from {settings.root}")
                 log.info(
@@ -171,6 +178,19 @@ def _plugin(settings: Settings, publisher: Publisher, metrics: Metrics) -> NodeP
     from cached.daemon.csi import NodePlugin
 
     return NodePlugin(settings.csi, settings.socket_directory / "pods", publisher, metrics)
+
+
+def _gate(settings: Settings, metrics: Metrics) -> GateKeeper | None:
+    """Raises NotConfigured when what it takes is not installed."""
+    if settings.gate.node is None:
+        return None
+    try:
+        from cached.daemon.gate import gate_of
+    except ModuleNotFoundError as missing:
+        raise NotConfigured(
+            f"gate.node needs the package lightkube: {missing}", hint="pip install cached[kubernetes]"
+        ) from None
+    return gate_of(settings.gate, settings.gate.node, settings.root, metrics)
 
 
 def _api(settings: Settings, house: House) -> ApiServer:

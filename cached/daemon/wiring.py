@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cached.daemon.csi import NodePlugin
     from cached.daemon.images import ImageParts
     from cached.daemon.neighbours import Neighbours
+    from cached.engine.gate.keeper import GateKeeper
     from cached.serve.mirror.server import MirrorServer
 
 
@@ -53,7 +54,11 @@ class House:
 
 @asynccontextmanager
 async def open_house(
-    settings: Settings, metrics: Metrics, publisher: Publisher, plugin: NodePlugin | None
+    settings: Settings,
+    metrics: Metrics,
+    publisher: Publisher,
+    plugin: NodePlugin | None,
+    gate: GateKeeper | None,
 ) -> AsyncGenerator[House, None]:
     """Open store, sources, transfer and engine; close them in reverse.
 
@@ -126,7 +131,8 @@ async def open_house(
                 (lambda: neighbours.sent) if neighbours else dict,
                 images.images if images else None,
                 mounts,
-                lambda: _notices(settings.publish, mounts, plugin),
+                lambda: _notices(settings.publish, mounts, plugin, gate),
+                lambda: gate.view if gate is not None else None,
             )
             try:
                 yield House(engine, catalog, metrics, neighbours, images, store)
@@ -154,13 +160,17 @@ async def _tree_mounts(
     return mounts
 
 
-def _notices(publish: Publish, mounts: TreeMounts | None, plugin: NodePlugin | None) -> Iterator[str]:
+def _notices(
+    publish: Publish, mounts: TreeMounts | None, plugin: NodePlugin | None, gate: GateKeeper | None
+) -> Iterator[str]:
     if mounts is not None:
         yield from mounts.warnings
     elif publish.mode == "bind":
         yield "publish.mode is bind, but without CAP_SYS_ADMIN models stay where they lie: directory it is"
     if plugin is not None:
         yield from plugin.notices()
+    if gate is not None:
+        yield from gate.notices()
 
 
 def _fences(prefixes: tuple[str, ...]) -> list[Path]:

@@ -161,7 +161,8 @@ class LiveCatalog:
     """Follows the catalog's file. A broken file changes nothing but the status: the last good one stays.
 
     `memory` keeps a copy of the last good text, so that it stays over a restart, too. `allowed` are the
-    prefixes of source URIs that may be asked for beside the catalog.
+    prefixes of source URIs that may be asked for beside the catalog. `known` is False until one was read, if
+    one is to be.
     """
 
     def __init__(
@@ -176,6 +177,7 @@ class LiveCatalog:
         self._seen: bytes | None = None
         self._remembered: bytes | None = None
         self._loaded_at: float | None = None
+        self.known = path is None
         self._error = ""
         metrics.catalog_ok.set(1)
 
@@ -232,6 +234,7 @@ class LiveCatalog:
             log.error("no good catalog is known; none of its models can be asked for by name")
         else:
             self._catalog = catalog
+            self.known = True
             self._metrics.catalog_models.set(len(catalog.models))
 
     async def load(self) -> bool:
@@ -254,6 +257,7 @@ class LiveCatalog:
             return False
         self._seen = text
         self._catalog = catalog
+        self.known = True
         self._loaded_at = self._clock.now()
         self._error = ""
         self._metrics.catalog_ok.set(1)

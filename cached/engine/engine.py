@@ -43,8 +43,10 @@ from cached.engine.views import (
     ArtifactView,
     CorruptBlob,
     DescribeView,
+    GateView,
     LeaseView,
     PeersView,
+    ReadinessView,
     Ready,
     Resolved,
     ScrubView,
@@ -99,13 +101,16 @@ class Engine:
         images: Callable[[Fetcher], Images] | None = None,
         mounts: TreeMounts | None = None,
         notices: Callable[[], Iterable[str]] = tuple,
+        gate: Callable[[], GateView | None] = lambda: None,
     ) -> None:
         """sent_to_peers: bytes by the host that they went to. images: makes what knows container images.
 
         mounts: shows what is acquired; None leaves it where it lies. notices: more warnings for the status.
+        gate: this node's, for the readiness.
         """
         self._mounts = mounts
         self._notices = notices
+        self._gate = gate
         self._swarms = swarms
         self._sent_to_peers = sent_to_peers
         self._store = store
@@ -167,13 +172,14 @@ class Engine:
         while True:
             await self._recatalogued.wait()
             self._recatalogued.clear()
-            targets = self._catalog.targets()
+            known, targets = self._catalog.known, self._catalog.targets()
             images = self._catalog.images() if self.images is not None else []
             pins = {target.key for target in targets if target.pin}
             pins |= {each.key for each in images if self._images().journey.pins_here(each)}
             await self._store.set_catalog_pins(pins)
             self._travel.forget_failures({target.key for target in targets})
-            self._warm.keep([target for target in [*targets, *images] if target.warm_at_start])
+            if known:
+                self._warm.keep([target for target in [*targets, *images] if target.warm_at_start])
 
     async def _look_at_images(self) -> None:
         """The runtime's store changed: what the catalog keeps warm may have lost layers."""
@@ -320,6 +326,17 @@ class Engine:
         if self._swarms is None:
             return PeersView("", "", "", encrypted=False, source="", peers=())
         return self._swarms.peers(self._sent_to_peers())
+
+    def readiness(self) -> ReadinessView:
+        """Whether what the catalog wants warm from the start is warm, as a pod would get it now."""
+        serving, kept = self.healthy and not self._draining, self._warm.kept()
+        if kept is None:
+            return ReadinessView(serving, None, gate=self._gate())
+        return ReadinessView(serving, len(kept), self._show.missing(kept), self._gate())
+
+    def warm_models(self) -> Sequence[str]:
+        """Names of the catalog's models that are warm, those first that are to be so from the start."""
+        return self._show.warm_models()
 
     def _known(self, ref: str) -> Target:
         """The target of `ref`, or of what the store remembers under it after the catalog dropped it."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from cached.core.digest import Digest
 from cached.core.image import is_image
+from cached.core.ref import Ref
 from cached.engine.catalog import LiveCatalog, Target
 from cached.engine.images.journey import ImageJourney
 from cached.engine.travel import Travel
@@ -35,6 +37,17 @@ class Show:
         declared = {target.key: target for target in self._catalog.images()}
         known = declared.keys() | set(filter(is_image, self._store.refs()))
         return [self.artifact(key, declared.get(key)) for key in sorted(known)]
+
+    def missing(self, kept: Iterable[tuple[Target, bool]]) -> tuple[ArtifactView, ...]:
+        """What is not warm of what is kept so; False goes with what this run has not made sure of yet."""
+        views = ((self.artifact(target.key, target), sure) for target, sure in kept)
+        return tuple(view for view, sure in views if not sure or view.state is not State.WARM)
+
+    def warm_models(self) -> list[str]:
+        """Names of the catalog's models that are warm, those first that are to be so from the start."""
+        targets = sorted(self._catalog.targets(), key=lambda target: not target.warm_at_start)
+        warm = (target for target in targets if self.artifact(target.key, target).state is State.WARM)
+        return [Ref.parse(target.key).name for target in warm]
 
     def artifact(self, key: str, target: Target | None) -> ArtifactView:
         """What is known of one ref, declared or not."""

@@ -228,6 +228,46 @@ class StatusView:
     warnings: tuple[str, ...]
 
 
+class GateState(Enum):
+    """Whether a node is open to pods, and by what."""
+
+    CLOSED = "closed"
+    OPEN_WARM = "warm"
+    OPEN_DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class GateView:
+    """This node's gate, as the node's object says it.
+
+    opens_in: seconds after which it opens whatever is warm; None once it is open. trouble: why the object is
+    not as it should be; empty when it is.
+    """
+
+    node: str
+    state: GateState
+    opens_in: float | None
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessView:
+    """Whether what is to be warm from the start is warm. serving: whether the daemon does.
+
+    wanted: how many models and images that are; None while no catalog is in force. missing: those that are
+    not, or of which this run has not made sure yet, by ref. gate: None where there is none.
+    """
+
+    serving: bool
+    wanted: int | None
+    missing: tuple[ArtifactView, ...] = ()
+    gate: GateView | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.serving and self.wanted is not None and not self.missing
+
+
 @dataclass(frozen=True, slots=True)
 class CorruptBlob:
     """A blob whose bytes on disk were wrong, and the refs that are cold now because of it."""

@@ -70,7 +70,7 @@ class WarmJobs:
         self._at_once = asyncio.Semaphore(at_once)
         self._rng = rng
         self._jobs: dict[str, WarmJob] = {}
-        self._keep: dict[str, Target] = {}
+        self._keep: dict[str, Target] | None = None
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._end_of_any = asyncio.Event()
@@ -85,7 +85,7 @@ class WarmJobs:
         """Forever: own the jobs' tasks. Cancelled, it ends them all."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            for target in self._keep.values():
+            for target in (self._keep or {}).values():
                 self._begin_keeping(target)
             try:
                 await asyncio.Event().wait()
@@ -111,9 +111,16 @@ class WarmJobs:
         for target in targets:
             self._begin_keeping(target)
 
+    def kept(self) -> list[tuple[Target, bool]] | None:
+        """What is kept warm, by ref, and whether it has been made so; None before anybody said what."""
+        if self._keep is None:
+            return None
+        made = {key for key, task in self._keepers.items() if task.done()}
+        return [(target, key in made) for key, target in sorted(self._keep.items())]
+
     def again(self, key: str) -> None:
         """A kept target lost its tree: warm it again."""
-        if key in self._keep:
+        if self._keep and key in self._keep:
             self._begin_keeping(self._keep[key])
 
     def _begin_keeping(self, target: Target) -> None:

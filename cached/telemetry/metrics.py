@@ -199,6 +199,18 @@ class Metrics:
             "Volumes given up since kubelet had removed their directories without a word.",
             registry=registry,
         )
+        self.gate_open = Gauge(
+            "cached_gate_open",
+            "1 once this node was opened to pods, by reason: warm or deadline; 0 before, when it is waiting.",
+            ["reason"],
+            registry=registry,
+        )
+        self.gate_failures = Counter(
+            "cached_gate_failures",
+            "Requests about this node that the API server did not fulfil, by reason: refused or unanswered.",
+            ["reason"],
+            registry=registry,
+        )
         self.build = Gauge("cached_build_info", "Always 1; the label tells.", ["version"], registry=registry)
         self.mirror_requests = Counter(
             "cached_mirror_requests",

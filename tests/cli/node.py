@@ -89,6 +89,7 @@ class Node:
         self.corrupt: list[operator_pb2.CorruptBlob] = []
         self.swarm: cache_pb2.Swarm | None = None
         self.peers = operator_pb2.ListPeersResponse()
+        self.readiness = [operator_pb2.ReadinessResponse(ready=True, serving=True, wanted_count=2)]
         self.health = health.HealthServicer()
 
     @property
@@ -321,6 +322,13 @@ class _Operator(operator_pb2_grpc.OperatorServiceServicer):
             scrub=operator_pb2.ScrubStatus(blob_count=12),
             warnings=["the filesystem is nearly full"],
         )
+
+    def Readiness(
+        self, request: operator_pb2.ReadinessRequest, context: grpc.ServicerContext
+    ) -> operator_pb2.ReadinessResponse:
+        """One after the other; the last for ever."""
+        answers = self.node.readiness
+        return answers.pop(0) if len(answers) > 1 else answers[0]
 
     def ListPeers(
         self, request: operator_pb2.ListPeersRequest, context: grpc.ServicerContext

@@ -21,6 +21,7 @@ def test_every_call(daemon: Daemon) -> None:
         assert not operator.unpin("minilm").pinned
         assert operator.status().version == "0.1.0"
         assert operator.peers().address == "10.0.0.1:7400"
+        assert operator.readiness().ready
         assert [event.finished for event in operator.verify()] == [False, True]
         assert [event.WhichOneof("event") for event in operator.warm(everything=True, wait=False)] == [
             "accepted",

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 
+from cached.cluster.access import found_config
 from cached.core.errors import NotConfigured
 from cached.core.peer import Member
 from cached.kit.clock import SystemClock
 from cached.peers.membership.address import Address
-from cached.peers.membership.slices import SliceMembers, found_config
+from cached.peers.membership.slices import SliceMembers
 from tests.peers.ca import issue, make_ca
 from tests.peers.following import following, outages, warned
 from tests.servers.apiserver import ApiServerFake

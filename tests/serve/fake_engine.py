@@ -25,6 +25,7 @@ from cached.engine.views import (
     PeerState,
     PeersView,
     PeerView,
+    ReadinessView,
     Ready,
     Resolved,
     ScrubView,
@@ -107,6 +108,7 @@ class FakeEngine:
         self.slow_to_leave = 0.0
         self.broken: Exception | None = None
         self.swarm: SwarmView | None = SWARM
+        self.ready_view = ReadinessView(serving=True, wanted=2)
         self._trees = trees
         self._moved = asyncio.Event()
         self._numbers = itertools.count(1)
@@ -235,6 +237,9 @@ class FakeEngine:
 
     def peers(self) -> PeersView:
         return PEERS
+
+    def readiness(self) -> ReadinessView:
+        return self.ready_view
 
     async def verify(self, ref: str) -> AsyncGenerator[VerifyEvent, None]:
         yield VerifyEvent(4, 9)

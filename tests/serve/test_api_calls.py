@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from cached._proto.v1 import cache_pb2 as cache
 from cached._proto.v1 import operator_pb2 as operator
 from cached._proto.v1 import types_pb2 as types
-from cached.engine.views import SwarmView
+from cached.engine.views import ArtifactView, GateState, GateView, ReadinessView, State, SwarmView
 from cached.serve.api.server import CACHE, OPERATOR
 from tests.serve.conftest import Api
 from tests.serve.fake_engine import HALFWAY, IMAGE, MIB, RESOLVED, SAMPLE
@@ -213,6 +213,46 @@ async def test_status(api: Api) -> None:
     assert (told.scrub.blob_count, told.scrub.corrupt_count) == (39, 1)
     assert not told.scrub.HasField("last_round_time")
     assert list(told.warnings) == ["the scrub found 1 corrupt blob"]
+
+
+async def test_a_node_that_is_ready(api: Api) -> None:
+    told = await api.operator.Readiness(operator.ReadinessRequest())
+    assert told == operator.ReadinessResponse(ready=True, serving=True, wanted_count=2)
+
+
+async def test_a_node_that_lacks_models(api: Api) -> None:
+    missing = (ArtifactView("zephyr", "", State.COLD), api.engine.artifact("minilm"))
+    gate = GateView("node-1", GateState.CLOSED, 90.5, "HTTP 403")
+    api.engine.ready_view = ReadinessView(True, 3, missing, gate)
+    told = await api.operator.Readiness(operator.ReadinessRequest())
+    assert (told.ready, told.serving, told.wanted_count) == (False, True, 3)
+    assert [each.ref for each in told.missing] == ["minilm", "zephyr"]
+    assert told.missing[0].progress.done_bytes == 50 * MIB
+    assert told.gate == operator.Gate(
+        node="node-1",
+        state=operator.GATE_STATE_CLOSED,
+        opens_in=Duration(seconds=90, nanos=500_000_000),
+        trouble="HTTP 403",
+    )
+
+
+@pytest.mark.parametrize(
+    ("view", "wanted"), [(ReadinessView(True, None), False), (ReadinessView(False, 0), True)]
+)
+async def test_a_node_that_knows_no_catalog_or_does_not_serve(
+    api: Api, view: ReadinessView, wanted: bool
+) -> None:
+    api.engine.ready_view = view
+    told = await api.operator.Readiness(operator.ReadinessRequest())
+    assert (told.ready, told.HasField("wanted_count"), told.serving) == (False, wanted, view.serving)
+
+
+@pytest.mark.parametrize("state", GateState)
+async def test_every_state_of_a_gate_is_told(api: Api, state: GateState) -> None:
+    api.engine.ready_view = ReadinessView(True, 0, gate=GateView("node-1", state, None, ""))
+    told = (await api.operator.Readiness(operator.ReadinessRequest())).gate
+    assert operator.GateState.Name(told.state).removeprefix("GATE_STATE_") == state.name
+    assert not told.HasField("opens_in")
 
 
 async def test_verify_of_the_whole_store(api: Api) -> None:

@@ -50,6 +50,34 @@ PEER_STATE_BANNED: PeerState.ValueType  # 3
 """It sent wrong bytes."""
 Global___PeerState: _TypeAlias = PeerState  # noqa: Y015
 
+class _GateState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GateStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GateState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GATE_STATE_UNSPECIFIED: _GateState.ValueType  # 0
+    """Not said."""
+    GATE_STATE_CLOSED: _GateState.ValueType  # 1
+    """Not yet."""
+    GATE_STATE_OPEN_WARM: _GateState.ValueType  # 2
+    """All was warm."""
+    GATE_STATE_OPEN_DEADLINE: _GateState.ValueType  # 3
+    """The deadline passed before all was warm."""
+
+class GateState(_GateState, metaclass=_GateStateEnumTypeWrapper):
+    """Whether a node is open to pods."""
+
+GATE_STATE_UNSPECIFIED: GateState.ValueType  # 0
+"""Not said."""
+GATE_STATE_CLOSED: GateState.ValueType  # 1
+"""Not yet."""
+GATE_STATE_OPEN_WARM: GateState.ValueType  # 2
+"""All was warm."""
+GATE_STATE_OPEN_DEADLINE: GateState.ValueType  # 3
+"""The deadline passed before all was warm."""
+Global___GateState: _TypeAlias = GateState  # noqa: Y015
+
 @_typing.final
 class WarmRequest(_message.Message):
     """Names what to warm."""
@@ -787,3 +815,102 @@ class Peer(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Peer: _TypeAlias = Peer  # noqa: Y015
+
+@_typing.final
+class ReadinessRequest(_message.Message):
+    """Asks whether this node is ready."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadinessRequest: _TypeAlias = ReadinessRequest  # noqa: Y015
+
+@_typing.final
+class ReadinessResponse(_message.Message):
+    """Whether this node is ready for pods, and what it lacks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READY_FIELD_NUMBER: _builtins.int
+    SERVING_FIELD_NUMBER: _builtins.int
+    WANTED_COUNT_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
+    ready: _builtins.bool
+    """It serves, it is known what is to be warm, and all of that is."""
+    serving: _builtins.bool
+    """Its disk answers, and no stop was asked for."""
+    wanted_count: _builtins.int
+    """How many models and images are to be warm; unset while no catalog was read."""
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Artifact]:
+        """Those that are not, by ref. One whose state is warm was so before, and its source is being asked whether
+        it still is as it was.
+        """
+
+    @_builtins.property
+    def gate(self) -> Global___Gate:
+        """The gate; unset where the daemon keeps none."""
+
+    def __init__(
+        self,
+        *,
+        ready: _builtins.bool = ...,
+        serving: _builtins.bool = ...,
+        wanted_count: _builtins.int | None = ...,
+        missing: _abc.Iterable[_types_pb2.Artifact] | None = ...,
+        gate: Global___Gate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_wanted_count", b"_wanted_count", "gate", b"gate", "wanted_count", b"wanted_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_wanted_count", b"_wanted_count", "gate", b"gate", "missing", b"missing", "ready", b"ready", "serving", b"serving", "wanted_count", b"wanted_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__wanted_count: _TypeAlias = _typing.Literal["wanted_count"]  # noqa: Y015
+    _WhichOneofArgType__wanted_count: _TypeAlias = _typing.Literal["_wanted_count", b"_wanted_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wanted_count) -> _WhichOneofReturnType__wanted_count | None: ...
+
+Global___ReadinessResponse: _TypeAlias = ReadinessResponse  # noqa: Y015
+
+@_typing.final
+class Gate(_message.Message):
+    """What the daemon says of this node to Kubernetes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    OPENS_IN_FIELD_NUMBER: _builtins.int
+    TROUBLE_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """Name of the node's object there."""
+    state: Global___GateState.ValueType
+    """Whether the object says that the node is open to pods."""
+    trouble: _builtins.str
+    """Why the object is not as the daemon wants it; empty when it is."""
+    @_builtins.property
+    def opens_in(self) -> _duration_pb2.Duration:
+        """After which it opens, whatever is warm; unset once it is open."""
+
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        state: Global___GateState.ValueType = ...,
+        opens_in: _duration_pb2.Duration | None = ...,
+        trouble: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["opens_in", b"opens_in"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "opens_in", b"opens_in", "state", b"state", "trouble", b"trouble"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Gate: _TypeAlias = Gate  # noqa: Y015

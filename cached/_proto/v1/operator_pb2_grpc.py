@@ -77,6 +77,11 @@ class OperatorServiceStub:
                 request_serializer=cached_dot_v1_dot_operator__pb2.ListPeersRequest.SerializeToString,
                 response_deserializer=cached_dot_v1_dot_operator__pb2.ListPeersResponse.FromString,
                 _registered_method=True)
+        self.Readiness = channel.unary_unary(
+                '/cached.v1.OperatorService/Readiness',
+                request_serializer=cached_dot_v1_dot_operator__pb2.ReadinessRequest.SerializeToString,
+                response_deserializer=cached_dot_v1_dot_operator__pb2.ReadinessResponse.FromString,
+                _registered_method=True)
 
 
 class OperatorServiceServicer:
@@ -147,6 +152,13 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Readiness(self, request, context):
+        """Whether what the catalog wants warm from the start is warm on this node.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -189,6 +201,11 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.ListPeers,
                     request_deserializer=cached_dot_v1_dot_operator__pb2.ListPeersRequest.FromString,
                     response_serializer=cached_dot_v1_dot_operator__pb2.ListPeersResponse.SerializeToString,
+            ),
+            'Readiness': grpc.unary_unary_rpc_method_handler(
+                    servicer.Readiness,
+                    request_deserializer=cached_dot_v1_dot_operator__pb2.ReadinessRequest.FromString,
+                    response_serializer=cached_dot_v1_dot_operator__pb2.ReadinessResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -410,6 +427,33 @@ class OperatorService:
             '/cached.v1.OperatorService/ListPeers',
             cached_dot_v1_dot_operator__pb2.ListPeersRequest.SerializeToString,
             cached_dot_v1_dot_operator__pb2.ListPeersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Readiness(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cached.v1.OperatorService/Readiness',
+            cached_dot_v1_dot_operator__pb2.ReadinessRequest.SerializeToString,
+            cached_dot_v1_dot_operator__pb2.ReadinessResponse.FromString,
             options,
             channel_credentials,
             insecure,

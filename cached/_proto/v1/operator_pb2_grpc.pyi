@@ -61,6 +61,8 @@ class OperatorServiceStub:
     """
     ListPeers: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListPeersRequest, _operator_pb2.ListPeersResponse]
     """Tell the other nodes that this one knows."""
+    Readiness: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ReadinessRequest, _operator_pb2.ReadinessResponse]
+    """Whether what the catalog wants warm from the start is warm on this node."""
 
 @_typing.type_check_only
 class OperatorServiceAsyncStub(OperatorServiceStub):
@@ -95,6 +97,8 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     """
     ListPeers: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListPeersRequest, _operator_pb2.ListPeersResponse]  # type: ignore[assignment]
     """Tell the other nodes that this one knows."""
+    Readiness: _aio.UnaryUnaryMultiCallable[_operator_pb2.ReadinessRequest, _operator_pb2.ReadinessResponse]  # type: ignore[assignment]
+    """Whether what the catalog wants warm from the start is warm on this node."""
 
 class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """Looks after what lies on a node.
@@ -174,5 +178,13 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.ListPeersResponse, _abc.Awaitable[_operator_pb2.ListPeersResponse]]:
         """Tell the other nodes that this one knows."""
+
+    @_abc_1.abstractmethod
+    def Readiness(
+        self,
+        request: _operator_pb2.ReadinessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ReadinessResponse, _abc.Awaitable[_operator_pb2.ReadinessResponse]]:
+        """Whether what the catalog wants warm from the start is warm on this node."""
 
 def add_OperatorServiceServicer_to_server(servicer: OperatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
-from httpx2 import AsyncClient, HTTPError, InvalidURL, Response, Timeout
-from lightkube.config.client_adapter import AsyncClient as client_of
-from lightkube.config.client_adapter import ConnectionParams
+from httpx2 import AsyncClient, HTTPError, Response, Timeout
 from lightkube.config.kubeconfig import SingleConfig
-from lightkube.core.exceptions import ConfigError
 
+from cached.cluster.access import FAULTS, TIMEOUT, client, text
+from cached.core.kubernetes import Unanswered
 from cached.peers.membership.endpoints import Slice
 
 log = logging.getLogger(__name__)
@@ -23,14 +22,8 @@ Kind = Literal["put", "removed", "bookmark"]
 
 _KINDS: dict[str, Kind] = {"ADDED": "put", "MODIFIED": "put", "DELETED": "removed"}
 
-TIMEOUT = 10.0
-"""Seconds to connect, or without a byte of an answer."""
 SILENCE = 90.0
 """Seconds without any event before a watch is given up: bookmarks come every minute."""
-
-
-class Unanswered(Exception):
-    """The server was not reached, or did not do what it was asked for."""
 
 
 class Expired(Exception):
@@ -49,10 +42,9 @@ class Event:
 class ApiServer:
     """A connection to it; a context manager, to be entered once.
 
-    lightkube finds the server and says who we are: a service account's token, read again once it is no
-    longer accepted, or a kubeconfig. Its own watch is not used: it asks for no bookmarks, waits for ever on
-    a connection that died silently, asks again without a pause when the server ends a watch, and takes the
-    null that the server writes for an empty list of endpoints for a fault.
+    lightkube's own watch is not used: it asks for no bookmarks, waits for ever on a connection that died
+    silently, asks again without a pause when the server ends a watch, and takes the null that the server
+    writes for an empty list of endpoints for a fault.
     """
 
     def __init__(self, config: SingleConfig, namespace: str, service: str) -> None:
@@ -62,10 +54,7 @@ class ApiServer:
 
     async def __aenter__(self) -> Self:
         """Reads certificates; connects later. Raises Unanswered when they are unreadable."""
-        try:
-            self._http: AsyncClient = client_of(self._config, ConnectionParams(timeout=Timeout(TIMEOUT)))
-        except (OSError, ConfigError) as error:
-            raise Unanswered(_text(error)) from None
+        self._http: AsyncClient = client(self._config)
         return self
 
     async def __aexit__(
@@ -84,8 +73,8 @@ class ApiServer:
             _check(response)
             listed = response.json()
             return listed["metadata"]["resourceVersion"], listed["items"] or []
-        except (HTTPError, InvalidURL, ConfigError) as error:
-            raise Unanswered(_text(error)) from None
+        except FAULTS as error:
+            raise Unanswered(text(error)) from None
         except (ValueError, TypeError, LookupError):
             raise Unanswered("the answer is no list of EndpointSlices") from None
 
@@ -107,8 +96,8 @@ class ApiServer:
         )
         try:
             response = await self._http.send(request, stream=True)
-        except (HTTPError, InvalidURL, ConfigError) as error:
-            raise Unanswered(_text(error)) from None
+        except FAULTS as error:
+            raise Unanswered(text(error)) from None
         try:
             _check(response)
             yield Event("bookmark", version, {})
@@ -118,7 +107,7 @@ class ApiServer:
                 for line in lines:
                     yield _event(line)
         except HTTPError as error:
-            log.debug("a watch broke off", extra={"reason": _text(error)})
+            log.debug("a watch broke off", extra={"reason": text(error)})
         finally:
             await response.aclose()
 
@@ -147,6 +136,3 @@ def _event(line: bytes) -> Event:
     log.debug("a watch was ended", extra={"reason": reason})
     raise Expired
 
-
-def _text(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 from contextlib import aclosing
 
-from lightkube.config.kubeconfig import KubeConfig, SingleConfig
-from lightkube.config.models import User
-from lightkube.core.exceptions import ConfigError
-
+from cached.cluster.access import Config, found_config, usable
 from cached.core.clock import Clock
 from cached.core.errors import NotConfigured
+from cached.core.kubernetes import Unanswered
 from cached.peers.membership.address import Address
-from cached.peers.membership.apiserver import ApiServer, Event, Expired, Unanswered
+from cached.peers.membership.apiserver import ApiServer, Event, Expired
 from cached.peers.membership.endpoints import Endpoints
 from cached.peers.membership.outage import Outage
 from cached.peers.membership.port import Changed
@@ -26,13 +23,6 @@ PAUSE = (1.0, 30.0)
 """Seconds until a watch is resumed: at first, and after failing time and again."""
 STEADY = 10.0
 """Seconds that a watch must have lasted for the next pause to be short again."""
-
-
-def found_config() -> SingleConfig:
-    """A pod's service account, or the file that KUBECONFIG names, or ~/.kube/config."""
-    config = KubeConfig.from_env().get()
-    assert config is not None  # only a default could be
-    return config
 
 
 class SliceMembers:
@@ -48,7 +38,7 @@ class SliceMembers:
         advertise: Address,
         clock: Clock,
         rng: random.Random,
-        config: Callable[[], SingleConfig] = found_config,
+        config: Config = found_config,
         pause: tuple[float, float] = PAUSE,
     ) -> None:
         """`service` is namespace/name. Raises NotConfigured when it is not, or there is no cluster."""
@@ -63,7 +53,7 @@ class SliceMembers:
         self._rng = rng
         self._config = config
         self._pause = pause
-        self._read_config()
+        usable(config, self.source)
 
     async def follow(self, changed: Changed) -> None:
         outage = Outage(self.source, self._clock)
@@ -74,27 +64,13 @@ class SliceMembers:
             began = self._clock.monotonic()
             try:
                 # Made anew each time: the CA, the token or the kubeconfig may have been replaced meanwhile.
-                async with ApiServer(self._read_config(), self._namespace, self._service) as server:
+                config = usable(self._config, self.source)
+                async with ApiServer(config, self._namespace, self._service) as server:
                     await reflection.keep(server)
             except (Unanswered, NotConfigured) as error:
                 outage.noticed(str(error))
             pause = least if self._clock.monotonic() - began >= STEADY else min(pause * 2, most)
             await asyncio.sleep(pause * self._rng.uniform(0.5, 1))
-
-    def _read_config(self) -> SingleConfig:
-        try:
-            config = self._config()
-        except (ConfigError, OSError, KeyError) as error:
-            raise self._unusable(str(error)) from None
-        except Exception as error:  # whatever YAML of another shape leads to; its text may hold the token
-            raise self._unusable(type(error).__name__) from None
-        return config if config.user is not None else config._replace(user=User())
-
-    def _unusable(self, why: str) -> NotConfigured:
-        return NotConfigured(
-            f"{self.source}: there is no usable Kubernetes configuration: {why}",
-            hint="run in a pod with a service account, or let KUBECONFIG name a file",
-        )
 
 
 class _Reflection:

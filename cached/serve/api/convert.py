@@ -28,6 +28,11 @@ PEER_STATES: Final = {
     views.PeerState.ASIDE: operator.PEER_STATE_ASIDE,
     views.PeerState.BANNED: operator.PEER_STATE_BANNED,
 }
+GATE_STATES: Final = {
+    views.GateState.CLOSED: operator.GATE_STATE_CLOSED,
+    views.GateState.OPEN_WARM: operator.GATE_STATE_OPEN_WARM,
+    views.GateState.OPEN_DEADLINE: operator.GATE_STATE_OPEN_DEADLINE,
+}
 
 
 def timestamp(unix: float | None) -> Timestamp | None:
@@ -239,4 +244,23 @@ def list_peers_response(view: views.PeersView) -> operator.ListPeersResponse:
             )
             for each in sorted(view.peers, key=lambda each: each.address)
         ],
+    )
+
+
+def readiness_response(view: views.ReadinessView) -> operator.ReadinessResponse:
+    """Sorted here, by ref."""
+    return operator.ReadinessResponse(
+        ready=view.ready,
+        serving=view.serving,
+        wanted_count=view.wanted,
+        missing=[
+            artifact(each, show_source=True) for each in sorted(view.missing, key=lambda each: each.ref)
+        ],
+        gate=gate(view.gate) if view.gate else None,
+    )
+
+
+def gate(view: views.GateView) -> operator.Gate:
+    return operator.Gate(
+        node=view.node, state=GATE_STATES[view.state], opens_in=duration(view.opens_in), trouble=view.trouble
     )

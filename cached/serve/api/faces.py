@@ -83,3 +83,8 @@ class OperatorFace:
         self, request: operator.ListPeersRequest, context: Context
     ) -> operator.ListPeersResponse:
         return convert.list_peers_response(self._engine.peers())
+
+    async def Readiness(
+        self, request: operator.ReadinessRequest, context: Context
+    ) -> operator.ReadinessResponse:
+        return convert.readiness_response(self._engine.readiness())

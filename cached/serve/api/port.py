@@ -11,6 +11,7 @@ from cached.engine.views import (
     DescribeView,
     LeaseView,
     PeersView,
+    ReadinessView,
     StatusView,
     VerifyEvent,
     WarmEvent,
@@ -57,6 +58,10 @@ class Engine(Protocol):
 
     def peers(self) -> PeersView:
         """The other members, in any order; `address` is empty without peers."""
+        ...
+
+    def readiness(self) -> ReadinessView:
+        """Whether what the catalog wants warm from the start is warm."""
         ...
 
     def verify(self, ref: str) -> AsyncGenerator[VerifyEvent, None]:
