@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-_MOUNTINFO: Final = Path("/proc/self/mountinfo")
+_SELF: Final = Path("/proc/self")
 _ESCAPE: Final = re.compile(rb"\\([0-3][0-7]{2})")
 _BEFORE_TAGS: Final = 6  # id, parent, device, root, point, options; then any number of tags, then a hyphen
 
@@ -20,6 +20,8 @@ class Mount:
 
     root: what of the filesystem is shown, as a path in that filesystem; it ends with `//deleted` when that
     is gone. point: where it is shown. shared: what is mounted below it appears in other namespaces too.
+    receives: what others mount below it appears here. kind: of filesystem, such as xfs. source: a device, or
+    whatever the filesystem says.
     """
 
     id: int
@@ -27,6 +29,9 @@ class Mount:
     point: str
     options: frozenset[str]
     shared: bool
+    receives: bool = False
+    kind: str = ""
+    source: str = ""
 
     @property
     def read_only(self) -> bool:
@@ -43,9 +48,9 @@ def parse(text: bytes) -> list[Mount]:
     return [mount for mount in found if mount is not None]
 
 
-def read() -> list[Mount]:
-    """All mounts of this process's namespace. Raises OSError."""
-    return parse(_MOUNTINFO.read_bytes())
+def read(proc: Path = _SELF) -> list[Mount]:
+    """All mounts of the namespace of a process, this one or that at /proc/PID. Raises OSError."""
+    return parse((proc / "mountinfo").read_bytes())
 
 
 def covering(mounts: Iterable[Mount], path: str) -> Mount | None:
@@ -62,13 +67,18 @@ def covering(mounts: Iterable[Mount], path: str) -> Mount | None:
 def _mount(fields: list[bytes]) -> Mount | None:
     if len(fields) < _BEFORE_TAGS or not fields[0].isdigit() or b"-" not in fields[_BEFORE_TAGS:]:
         return None
-    tags = fields[_BEFORE_TAGS : fields.index(b"-", _BEFORE_TAGS)]
+    hyphen = fields.index(b"-", _BEFORE_TAGS)
+    tags = [tag.partition(b":")[0] for tag in fields[_BEFORE_TAGS:hyphen]]
+    kind, source, *_ = [*fields[hyphen + 1 :], b"", b""]
     return Mount(
         id=int(fields[0]),
         root=_name(fields[3]),
         point=_name(fields[4]),
         options=frozenset(_name(option) for option in fields[5].split(b",")),
-        shared=any(tag.startswith(b"shared:") for tag in tags),
+        shared=b"shared" in tags,
+        receives=b"shared" in tags or b"master" in tags,
+        kind=_name(kind),
+        source=_name(source),
     )
 
 

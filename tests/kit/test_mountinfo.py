@@ -20,10 +20,12 @@ LINES = rb"""36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,erro
 
 def test_fields() -> None:
     first, second, third = parse(LINES)
-    assert first == Mount(36, "/mnt1", "/mnt2", frozenset({"rw", "noatime"}), shared=False)
+    options = frozenset({"rw", "noatime"})
+    assert first == Mount(36, "/mnt1", "/mnt2", options, False, True, "ext3", "/dev/root")
     assert (second.point, second.read_only, second.shared) == ("/proc", False, False)
     assert third.point == "/var/lib/a b\tc\nd\\e"
     assert (third.root, third.read_only, third.shared) == ("/trees/ab//deleted", True, True)
+    assert (second.receives, third.receives, third.kind, third.source) == (False, True, "xfs", "x y")
 
 
 @pytest.mark.parametrize(
