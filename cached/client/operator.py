@@ -114,6 +114,13 @@ class OperatorClient:
         request = wire.ReadinessRequest()
         return self._connection.call(lambda left: self._stub().Readiness(request, timeout=left), timeout)
 
+    def check_sources(self, *, timeout: float | None = None) -> Sequence[wire.SourceCheck]:
+        """What each source of the catalog says to being asked now."""
+        request = wire.CheckSourcesRequest()
+        return self._connection.call(
+            lambda left: self._stub().CheckSources(request, timeout=left), timeout
+        ).sources
+
     def serving(self, service: str = "", *, timeout: float | None = None) -> bool:
         """Whether the daemon says SERVING; NotFound for a service that it does not have."""
         from grpc_health.v1 import health_pb2, health_pb2_grpc  # only health needs it: 5 ms of start

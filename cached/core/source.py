@@ -108,4 +108,11 @@ class Source(Readable, Protocol):
         """
         ...
 
+    async def probe(self, uri: str) -> None:
+        """Ask, by two small questions at most, whether files under `uri` can be listed and one be read now.
+
+        Raises what `list` raises when not.
+        """
+        ...
+
     async def close(self) -> None: ...

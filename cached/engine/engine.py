@@ -31,6 +31,7 @@ from cached.core.source import Selection, Source
 from cached.engine.catalog import LiveCatalog, Target, permit
 from cached.engine.fetch import Fetcher
 from cached.engine.images.images import Images
+from cached.engine.probes import SourceProbes
 from cached.engine.publish.hub import Layouts
 from cached.engine.publish.mounts import TreeMounts
 from cached.engine.resolve import Resolver
@@ -50,6 +51,7 @@ from cached.engine.views import (
     Ready,
     Resolved,
     ScrubView,
+    SourceView,
     SpaceView,
     StatusView,
     Unpacking,
@@ -123,6 +125,7 @@ class Engine:
         self._travel = Travel(store, resolver, fetcher)
         self._layouts = Layouts(store, self._travel)
         self.images = images(fetcher) if images is not None else None
+        self._probes = SourceProbes(catalog, resolver.source, self.images)
         self._warm = WarmJobs(store, self._go, options.warm_concurrency, rng)
         self._show = Show(store, catalog, self._travel, self.images.journey if self.images else None)
         self._draining = False
@@ -326,6 +329,10 @@ class Engine:
         if self._swarms is None:
             return PeersView("", "", "", encrypted=False, source="", peers=())
         return self._swarms.peers(self._sent_to_peers())
+
+    async def check_sources(self) -> list[SourceView]:
+        """Ask every source of the catalog whether it can be read now, by URI."""
+        return await self._probes.ask()
 
     def readiness(self) -> ReadinessView:
         """Whether what the catalog wants warm from the start is warm, as a pod would get it now."""

@@ -237,6 +237,18 @@ class GateState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceView:
+    """What a source of the catalog said. uri: of an image, its ref. refs: what comes from there.
+
+    error: why it cannot be read; None when it can.
+    """
+
+    uri: str
+    refs: tuple[str, ...]
+    error: CachedError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GateView:
     """This node's gate, as the node's object says it.
 

@@ -22,6 +22,7 @@ def test_every_call(daemon: Daemon) -> None:
         assert operator.status().version == "0.1.0"
         assert operator.peers().address == "10.0.0.1:7400"
         assert operator.readiness().ready
+        assert [check.source for check in operator.check_sources()] == ["s3://models/big", "s3://models/tiny"]
         assert [event.finished for event in operator.verify()] == [False, True]
         assert [event.WhichOneof("event") for event in operator.warm(everything=True, wait=False)] == [
             "accepted",

@@ -29,7 +29,7 @@ class CountingSource:
 
     def __init__(self, metrics: Metrics) -> None:
         self._inner = FileSource(metrics)
-        self.lists = self.opens = 0
+        self.lists = self.opens = self.probes = 0
         self.down = False
         self.gate = asyncio.Event()
         self.gate.set()
@@ -39,6 +39,11 @@ class CountingSource:
         if self.down:
             raise SourceUnavailable(f"{uri} does not answer")
         return await self._inner.list(uri, selection)
+
+    async def probe(self, uri: str) -> None:
+        self.probes += 1
+        await self.gate.wait()
+        await self._inner.probe(uri)
 
     async def open(self, file: SourceFile) -> RangeRequest:
         self.opens += 1

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 from cached.core.digest import Digest
-from cached.core.errors import InUse, NotFound
+from cached.core.errors import Denied, InUse, NotFound
 from cached.core.progress import Progress
 from cached.core.tree import TreeFile
 from cached.engine.views import (
@@ -29,6 +29,7 @@ from cached.engine.views import (
     Ready,
     Resolved,
     ScrubView,
+    SourceView,
     SpaceView,
     State,
     StatusView,
@@ -81,6 +82,10 @@ PEERS = PeersView(
         PeerView("10.0.0.2:7400", "a", PeerState.OK, received=90 * MIB, sent=10 * MIB),
         PeerView("10.0.0.4:7400", "", PeerState.ASIDE, until=0.25, failures=1),
     ),
+)
+SOURCES = (
+    SourceView("s3://models/tiny", ("tiny", "tiny@v1")),
+    SourceView("s3://models/big", ("big",), Denied("S3 does not let this node read it", hint="grant it")),
 )
 SWARM = SwarmView(
     coordinator="10.0.0.1:7400",
@@ -237,6 +242,9 @@ class FakeEngine:
 
     def peers(self) -> PeersView:
         return PEERS
+
+    async def check_sources(self) -> Sequence[SourceView]:
+        return SOURCES
 
     def readiness(self) -> ReadinessView:
         return self.ready_view

@@ -128,6 +128,15 @@ async def test_totals_are_told_only_when_the_coordinator_said_them(api: Api) -> 
     assert not (await api.cache.Describe(cache.DescribeRequest(ref="minilm"))).HasField("swarm")
 
 
+async def test_sources_are_told_by_uri_with_what_they_refuse(api: Api) -> None:
+    told = await api.operator.CheckSources(operator.CheckSourcesRequest())
+    big, tiny = told.sources
+    assert (big.source, list(big.refs), big.error.reason) == ("s3://models/big", ["big"], "Denied")
+    assert (big.error.message, big.error.hint) == ("S3 does not let this node read it", "grant it")
+    assert (tiny.source, list(tiny.refs)) == ("s3://models/tiny", ["tiny", "tiny@v1"])
+    assert not tiny.HasField("error")
+
+
 async def test_peers_are_told_by_address(api: Api) -> None:
     told = await api.operator.ListPeers(operator.ListPeersRequest())
     fine, banned, aside = told.peers

@@ -91,6 +91,17 @@ class SourceContract:
         assert place.uri + below.rstrip("/") in str(caught.value)
         assert count_errors(place, "NotFound") == 1
 
+    async def test_a_probe_says_what_a_listing_would(self, place: Place) -> None:
+        for below in ("", "/absent", "/absent/"):
+            with pytest.raises(NotFound):
+                await place.source.probe(place.uri + below)
+        assert count_errors(place, "NotFound") == 3
+        place.put("weights/a.bin", b"12345")
+        for below in ("", "/", "/weights", "/weights/a.bin"):
+            await place.source.probe(place.uri + below)
+        with pytest.raises(InvalidRequest):
+            await place.source.probe(f"{place.uri}/../x")
+
     async def test_takes_only_what_is_selected(self, place: Place) -> None:
         place.put_many(["a.safetensors", "a.bin", "README.md", "sub/b.safetensors", "sub/c.json"], b"1")
         chosen = await listed(place, Selection(include=("*.safetensors", "sub/*"), exclude=("sub/*.json",)))

@@ -288,3 +288,17 @@ def test_what_the_token_service_refuses_is_about_credentials() -> None:
 def test_bugs_pass_as_they_are() -> None:
     with pytest.raises(ZeroDivisionError), translated(S3Uri("bucket"), S3Options()):
         raise ZeroDivisionError
+
+
+async def test_a_probe_sees_what_may_be_listed_and_not_read(
+    bucket: Bucket, faulty_s3: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put("a.bin", b"1")
+    proxied = Bucket(bucket.server, bucket.name, faulty_s3.endpoint)
+    faulty_s3.inject(Fault(path=f"*{bucket.prefix}/a.bin", method="HEAD", status=403))
+    with pytest.raises(Denied, match="a.bin"):
+        await proxied.source.probe(bucket.uri)
+    await proxied.source.probe(bucket.uri)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    with pytest.raises(Unauthenticated, match="SignatureDoesNotMatch"):
+        await Bucket(bucket.server, bucket.name).source.probe(bucket.uri)

@@ -77,6 +77,11 @@ class OperatorServiceStub:
                 request_serializer=cached_dot_v1_dot_operator__pb2.ListPeersRequest.SerializeToString,
                 response_deserializer=cached_dot_v1_dot_operator__pb2.ListPeersResponse.FromString,
                 _registered_method=True)
+        self.CheckSources = channel.unary_unary(
+                '/cached.v1.OperatorService/CheckSources',
+                request_serializer=cached_dot_v1_dot_operator__pb2.CheckSourcesRequest.SerializeToString,
+                response_deserializer=cached_dot_v1_dot_operator__pb2.CheckSourcesResponse.FromString,
+                _registered_method=True)
         self.Readiness = channel.unary_unary(
                 '/cached.v1.OperatorService/Readiness',
                 request_serializer=cached_dot_v1_dot_operator__pb2.ReadinessRequest.SerializeToString,
@@ -152,6 +157,14 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckSources(self, request, context):
+        """Ask every source of the catalog whether it can be read now, by a question or two to each. Nothing is
+        fetched. Sources that do not answer within a quarter of a minute count as unavailable.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Readiness(self, request, context):
         """Whether what the catalog wants warm from the start is warm on this node.
         """
@@ -201,6 +214,11 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.ListPeers,
                     request_deserializer=cached_dot_v1_dot_operator__pb2.ListPeersRequest.FromString,
                     response_serializer=cached_dot_v1_dot_operator__pb2.ListPeersResponse.SerializeToString,
+            ),
+            'CheckSources': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckSources,
+                    request_deserializer=cached_dot_v1_dot_operator__pb2.CheckSourcesRequest.FromString,
+                    response_serializer=cached_dot_v1_dot_operator__pb2.CheckSourcesResponse.SerializeToString,
             ),
             'Readiness': grpc.unary_unary_rpc_method_handler(
                     servicer.Readiness,
@@ -427,6 +445,33 @@ class OperatorService:
             '/cached.v1.OperatorService/ListPeers',
             cached_dot_v1_dot_operator__pb2.ListPeersRequest.SerializeToString,
             cached_dot_v1_dot_operator__pb2.ListPeersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckSources(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cached.v1.OperatorService/CheckSources',
+            cached_dot_v1_dot_operator__pb2.CheckSourcesRequest.SerializeToString,
+            cached_dot_v1_dot_operator__pb2.CheckSourcesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,10 @@ class OperatorServiceStub:
     """
     ListPeers: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListPeersRequest, _operator_pb2.ListPeersResponse]
     """Tell the other nodes that this one knows."""
+    CheckSources: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CheckSourcesRequest, _operator_pb2.CheckSourcesResponse]
+    """Ask every source of the catalog whether it can be read now, by a question or two to each. Nothing is
+    fetched. Sources that do not answer within a quarter of a minute count as unavailable.
+    """
     Readiness: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ReadinessRequest, _operator_pb2.ReadinessResponse]
     """Whether what the catalog wants warm from the start is warm on this node."""
 
@@ -97,6 +101,10 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     """
     ListPeers: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListPeersRequest, _operator_pb2.ListPeersResponse]  # type: ignore[assignment]
     """Tell the other nodes that this one knows."""
+    CheckSources: _aio.UnaryUnaryMultiCallable[_operator_pb2.CheckSourcesRequest, _operator_pb2.CheckSourcesResponse]  # type: ignore[assignment]
+    """Ask every source of the catalog whether it can be read now, by a question or two to each. Nothing is
+    fetched. Sources that do not answer within a quarter of a minute count as unavailable.
+    """
     Readiness: _aio.UnaryUnaryMultiCallable[_operator_pb2.ReadinessRequest, _operator_pb2.ReadinessResponse]  # type: ignore[assignment]
     """Whether what the catalog wants warm from the start is warm on this node."""
 
@@ -178,6 +186,16 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.ListPeersResponse, _abc.Awaitable[_operator_pb2.ListPeersResponse]]:
         """Tell the other nodes that this one knows."""
+
+    @_abc_1.abstractmethod
+    def CheckSources(
+        self,
+        request: _operator_pb2.CheckSourcesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.CheckSourcesResponse, _abc.Awaitable[_operator_pb2.CheckSourcesResponse]]:
+        """Ask every source of the catalog whether it can be read now, by a question or two to each. Nothing is
+        fetched. Sources that do not answer within a quarter of a minute count as unavailable.
+        """
 
     @_abc_1.abstractmethod
     def Readiness(

@@ -9,8 +9,9 @@ from typing import Final
 
 from cached.core.digest import Digest
 from cached.core.errors import Denied, NotFound, Unauthenticated
+from cached.core.image import ImageRef
 from cached.core.progress import Progress
-from cached.core.registry import Found, Passed, Registry
+from cached.core.registry import NODE, Found, Passed, Registry
 from cached.engine.catalog import Target
 from cached.engine.images.access import Access
 from cached.engine.images.content import RuntimeBlobs
@@ -63,6 +64,11 @@ class Images:
     def go(self, target: Target) -> AsyncGenerator[ResolvedView | Progress | Unpacking | Arrived, None]:
         """See ImageJourney.go."""
         return self.journey.go(target)
+
+    async def probe(self, target: Target) -> None:
+        """Ask the image's registry whether this node may have it now; raises what Registry.manifest does."""
+        name = ImageRef.parse(target.key).name
+        await self._registry.manifest(name.repository, name.reference, NODE)
 
     async def run(self, look: Callable[[], Awaitable[None]]) -> None:
         """Forever: know what lies here and in the runtime; `look` is called when blobs came or went there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -212,6 +213,18 @@ def status_response(view: views.StatusView) -> operator.StatusResponse:
             last_round_time=timestamp(view.scrub.last_round),
         ),
         warnings=view.warnings,
+    )
+
+
+def check_sources_response(found: Iterable[views.SourceView]) -> operator.CheckSourcesResponse:
+    """Sorted here, by URI."""
+    return operator.CheckSourcesResponse(
+        sources=[
+            operator.SourceCheck(
+                source=each.uri, refs=each.refs, error=detail_of(each.error) if each.error else None
+            )
+            for each in sorted(found, key=lambda each: each.uri)
+        ]
     )
 
 

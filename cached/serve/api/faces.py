@@ -84,6 +84,11 @@ class OperatorFace:
     ) -> operator.ListPeersResponse:
         return convert.list_peers_response(self._engine.peers())
 
+    async def CheckSources(
+        self, request: operator.CheckSourcesRequest, context: Context
+    ) -> operator.CheckSourcesResponse:
+        return convert.check_sources_response(await self._engine.check_sources())
+
     async def Readiness(
         self, request: operator.ReadinessRequest, context: Context
     ) -> operator.ReadinessResponse:

@@ -12,6 +12,7 @@ from cached.engine.views import (
     LeaseView,
     PeersView,
     ReadinessView,
+    SourceView,
     StatusView,
     VerifyEvent,
     WarmEvent,
@@ -62,6 +63,10 @@ class Engine(Protocol):
 
     def readiness(self) -> ReadinessView:
         """Whether what the catalog wants warm from the start is warm."""
+        ...
+
+    async def check_sources(self) -> Sequence[SourceView]:
+        """All sources of the catalog, in any order."""
         ...
 
     def verify(self, ref: str) -> AsyncGenerator[VerifyEvent, None]:

@@ -69,6 +69,10 @@ class FileSource:
                 raise NotFound(f"no file of {uri} is selected", hint="check the path, include and exclude")
         return files
 
+    async def probe(self, uri: str) -> None:
+        """See Source.probe. Leave to read is asked of the first file found."""
+        await self._run(uri, lambda: _first(self._roots, self._fences, uri))
+
     async def open(self, file: SourceFile) -> RangeRequest:
         """See Source.open. The reader compares `etag` with the pin of the file that it opened."""
         return await self._run(file.uri, lambda: _pinned(file))
@@ -86,6 +90,13 @@ class FileSource:
                 raise SourceUnavailable(
                     f"{uri} did not answer within {self._patience:g} s", hint="is its filesystem well?"
                 ) from None
+
+
+def _first(roots: Sequence[Path], fences: Sequence[Path], uri: str) -> None:
+    file = next(Walk(roots, fences, uri, Selection()).files(), None)
+    if file is None:
+        raise NotFound(f"no file below {uri}", hint="check the path")
+    _pinned(file)
 
 
 def _pinned(file: SourceFile) -> RangeRequest:

@@ -60,6 +60,17 @@ class S3Source:
                 raise _nothing(where, count)
             return list(await self._described(listed))
 
+    async def probe(self, uri: str) -> None:
+        """See Source.probe. Leave to read is asked of the first key there."""
+        with counted_errors(self._metrics, self.scheme):
+            where = S3Uri.parse(uri)
+            page, _ = await self._pool.run(self._calls.page, where)
+            if page:
+                where = next((line.uri for line in page if _plain(line.path)), where)
+            elif not where.key or where.key.endswith("/"):
+                raise _nothing(where, 0)
+            await self._pool.run(self._calls.head, where)
+
     async def open(self, file: SourceFile) -> RangeRequest:
         """See Source.open. Asks nobody: whoever sends the request learns by 412 that the object changed."""
         with counted_errors(self._metrics, self.scheme):
