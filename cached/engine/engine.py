@@ -330,7 +330,7 @@ class Engine:
             return PeersView("", "", "", encrypted=False, source="", peers=())
         return self._swarms.peers(self._sent_to_peers())
 
-    async def check_sources(self) -> list[SourceView]:
+    async def check_sources(self) -> Sequence[SourceView]:
         """Ask every source of the catalog whether it can be read now, by URI."""
         return await self._probes.ask()
 
