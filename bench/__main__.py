@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 
 from bench import (
+    csi,
+    csi_report,
     images,
     images_report,
     latency,
@@ -26,7 +28,7 @@ from bench.process import REPOSITORY
 from bench.report import Report, Wanted, wanted_table
 from cached.kit.units import parse_bytes
 
-PARTS = ("throughput", "peer", "latency", "scaling", "images", "swarm", simulation.PART)
+PARTS = ("throughput", "peer", "latency", "volumes", "scaling", "images", "swarm", simulation.PART)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -52,6 +54,9 @@ def _measure(part: str, report: Report, work: Path, options: argparse.Namespace)
         return peer_report.write(report, terms, list(peer.run(work, terms)))
     if part == "latency":
         return latency_report.write(report, latency.run(work, options.calls, options.runs))
+    if part == "volumes":
+        volumes = csi.Terms(options.volumes, options.crowd)
+        return csi_report.write(report, volumes, csi.run(work, volumes))
     if part == "images":
         pulls = images.Terms(options.image_size, options.rounds)
         return images_report.write(report, pulls, list(images.run(work, pulls)))
@@ -91,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
         "--link", type=parse_bytes, default=4_000_000, help="bytes per second of each link, for swarm"
     )
     parser.add_argument("--calls", type=int, default=3000, help="of each kind, for latency")
+    parser.add_argument("--volumes", type=int, default=1000, help="of each kind, for volumes")
+    parser.add_argument("--crowd", type=int, default=250, help="that are there already, for volumes")
     parser.add_argument("--runs", type=int, default=40, help="of cachectl, for latency")
     parser.add_argument(
         "--blobs", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="in the index, for scaling"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from bench import disk
+from bench import csi, disk
 from bench.__main__ import main
+from cached.kit.mounts import may_mount
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +67,12 @@ def test_scaling(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(len(point["start"]) == 1 and point["rss"][0] > 1 << 20 for point in points)
     assert all(seconds > 0 for seconds in points[-1]["decisions"])
     assert "<= 2 s" in capsys.readouterr().out
+
+
+def test_volumes(tmp_path: Path) -> None:
+    if os.getuid() != 0 or not may_mount():
+        pytest.skip("mounting volumes needs root and CAP_SYS_ADMIN")
+    kinds = _run("volumes", tmp_path, "--volumes", "3", "--crowd", "2")["calls_ms"]
+    assert {len(samples) for samples in kinds.values()} == {3}
+    assert {csi.PUBLISH, csi.UNPUBLISH, csi.SYSCALL, csi.PUBLISH_CROWDED.format(2)} < kinds.keys()
+    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
