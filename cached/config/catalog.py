@@ -36,7 +36,7 @@ class Model(Section):
     share: bool = True
     """Neighbouring nodes may fetch it from this one, and this one from them."""
     namespaces: tuple[str, ...] = ()
-    """Kubernetes namespaces that may use it; all when empty. Not enforced on the sockets: see known flaws."""
+    """Kubernetes namespaces whose pods may have it as a volume; all when empty. Sockets do not tell them."""
 
     @field_validator("source")
     @classmethod

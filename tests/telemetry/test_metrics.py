@@ -22,6 +22,7 @@ BOUNDED = {
     "code",
     "version",
     "kind",
+    "model",  # of volumes alone: models of the catalog
 }
 
 
