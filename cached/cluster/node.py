@@ -38,7 +38,7 @@ class KubernetesNode:
     Others change the same object all the time: kubelet its status, autoscalers and controllers its taints and
     labels. Labels and conditions are merged by the server, key by key. Taints are a list to it, so a patch
     that takes one away names the version that the rest of the list is from, and is made anew when somebody
-    came in between.
+    came in between. Every patch names the uid: what is true of one node is not of its successor.
     """
 
     def __init__(self, name: str, clock: Clock, config: Config = found_config) -> None:
@@ -52,11 +52,10 @@ class KubernetesNode:
         return self._keep(await self._get(newest=False))
 
     async def change(self, labels: Mapping[str, str | None], without_taint: str) -> NodeView:
-        seen = before = self._seen or await self._get(newest=False)
+        seen = self._seen or await self._get(newest=False)
+        same = seen["metadata"]["uid"]
         for _ in range(_TRIES):
-            if seen["metadata"]["uid"] != before["metadata"]["uid"]:
-                raise Unanswered(f"node {self._name} has joined anew")
-            patch: _Raw = {"metadata": {"labels": dict(labels)}}
+            patch: _Raw = {"metadata": {"uid": same, "labels": dict(labels)}}
             taints = seen["spec"].get("taints") or []
             left = [taint for taint in taints if taint["key"] != without_taint]
             if without_taint and left != taints:
@@ -81,8 +80,9 @@ class KubernetesNode:
         before = _view(seen).conditions.get(condition.type)
         if before is None or before.true is not condition.true:
             entry["lastTransitionTime"] = now
+        patch = {"metadata": {"uid": seen["metadata"]["uid"]}, "status": {"conditions": [entry]}}
         try:
-            return self._keep(await self._patch("/status", {"status": {"conditions": [entry]}}, _STRATEGIC))
+            return self._keep(await self._patch("/status", patch, _STRATEGIC))
         except _Conflict as conflict:
             raise Unanswered(str(conflict)) from None
 

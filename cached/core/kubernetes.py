@@ -44,7 +44,10 @@ class NodeView:
 
 
 class NodeObject(Protocol):
-    """This node's own object. Whatever is not named stays as others have it. All raise Unanswered."""
+    """This node's own object. Whatever is not named stays as others have it. All raise Unanswered.
+
+    Another node of the same name, than was seen last, is only read.
+    """
 
     async def read(self) -> NodeView:
         """As the server has it at hand, which spares its database."""
@@ -53,7 +56,7 @@ class NodeObject(Protocol):
     async def change(self, labels: Mapping[str, str | None], without_taint: str) -> NodeView:
         """Set these labels, or take those away that are None, and all taints of that key, unless empty.
 
-        All of it at once, or nothing. No taint is taken from another node than was seen last.
+        All of it at once, or nothing.
         """
         ...
 

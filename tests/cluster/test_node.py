@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 
 from cached.cluster.node import KubernetesNode
 from cached.core.kubernetes import Condition, Unanswered
+from tests.cluster.kubeconfig import of_lab
 from tests.daemonset.built import install, only
 from tests.daemonset.fence import Fence
 from tests.servers.nodes import NodesFake, Raw
@@ -57,22 +56,9 @@ async def server() -> AsyncIterator[NodesFake]:
         yield server
 
 
-def config(server: NodesFake, path: Path) -> SingleConfig:
-    told = {
-        "current-context": "lab",
-        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "me"}}],
-        "clusters": [{"name": "lab", "cluster": {"server": server.url}}],
-        "users": [{"name": "me", "user": {"token": "right"}}],
-    }
-    path.write_text(json.dumps(told))
-    found = KubeConfig.from_file(path).get()
-    assert found is not None
-    return found
-
-
 @pytest.fixture
 def node(server: NodesFake, tmp_path: Path) -> KubernetesNode:
-    return KubernetesNode("node-1", At(), lambda: config(server, tmp_path / "kubeconfig"))
+    return KubernetesNode("node-1", At(), lambda: of_lab(server.url, tmp_path / "config"))
 
 
 async def test_it_is_read_out_of_the_servers_memory(server: NodesFake, node: KubernetesNode) -> None:
@@ -105,7 +91,8 @@ async def test_labels_alone_name_no_version(server: NodesFake, node: KubernetesN
     server.between, server.always_between = lambda node: node["metadata"]["labels"].update(new="x"), True
     view = await node.change({LABEL: "warm"}, "")
     assert view.labels == {"zone": "a", "new": "x", LABEL: "warm"}
-    assert server.patches() == [{"metadata": {"labels": {LABEL: "warm"}}}]
+    [patch] = server.patches()
+    assert patch == {"metadata": {"uid": "uid-of-node-1", "labels": {LABEL: "warm"}}}
 
 
 async def test_taints_that_others_change_meanwhile_are_kept(server: NodesFake, node: KubernetesNode) -> None:
@@ -136,12 +123,19 @@ async def test_a_node_that_changes_all_the_time(server: NodesFake, node: Kuberne
     assert OURS in (await node.read()).taints
 
 
-async def test_one_that_has_joined_anew_keeps_its_taint(server: NodesFake, node: KubernetesNode) -> None:
+async def test_one_that_has_joined_anew_is_left_alone(server: NodesFake, node: KubernetesNode) -> None:
     await node.read()
     server.between = lambda node: server.touch(server.join("node-1", OURS, uid="another"))
-    with pytest.raises(Unanswered, match="joined anew"):
+    with pytest.raises(Unanswered, match="uid"):
         await node.change({}, OURS)
-    assert (await node.read()).taints == {OURS}
+    server.between = lambda node: server.touch(server.join("node-1", OURS, uid="yet another"))
+    with pytest.raises(Unanswered, match="uid"):
+        await node.report(OPEN)
+    server.join("node-1", OURS, uid="a fourth")
+    with pytest.raises(Unanswered, match="uid"):
+        await node.change({LABEL: "warm"}, "")
+    view = await node.read()
+    assert (set(view.taints), dict(view.labels), set(view.conditions)) == ({OURS}, {}, {"Ready"})
 
 
 async def test_a_condition_is_set_beside_those_of_others(server: NodesFake, node: KubernetesNode) -> None:
@@ -183,7 +177,7 @@ async def test_what_the_policy_refuses(server: NodesFake, node: KubernetesNode) 
 
 
 async def test_another_node(server: NodesFake, tmp_path: Path) -> None:
-    other = KubernetesNode("node-2", At(), lambda: config(server, tmp_path / "kubeconfig"))
+    other = KubernetesNode("node-2", At(), lambda: of_lab(server.url, tmp_path / "config"))
     with pytest.raises(Unanswered, match="may change no node but the one that it runs on"):
         await other.change({LABEL: "warm"}, "")
 
@@ -208,7 +202,7 @@ async def test_ways_to_say_no(
 
 
 async def test_a_node_that_is_not_there(server: NodesFake, tmp_path: Path) -> None:
-    missing = KubernetesNode("node-3", At(), lambda: config(server, tmp_path / "kubeconfig"))
+    missing = KubernetesNode("node-3", At(), lambda: of_lab(server.url, tmp_path / "config"))
     with pytest.raises(Unanswered, match='HTTP 404: nodes "node-3" not found') as caught:
         await missing.read()
     assert not caught.value.refused
@@ -223,7 +217,7 @@ async def test_answers_without_sense(server: NodesFake, node: KubernetesNode, no
 
 async def test_nobody_there(tmp_path: Path) -> None:
     nobody = NodesFake(port=1)
-    node = KubernetesNode("node-1", At(), lambda: config(nobody, tmp_path / "kubeconfig"))
+    node = KubernetesNode("node-1", At(), lambda: of_lab(nobody.url, tmp_path / "config"))
     with pytest.raises(Unanswered, match="ConnectError"):
         await node.read()
 

@@ -72,6 +72,15 @@ class ApiServer:
             ],
         )
 
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self._port}"
+
+    @property
+    def ca(self) -> Path:
+        """Its certificate, which it signed itself."""
+        return self._directory / "certs" / "apiserver.crt"
+
     def __enter__(self) -> Self:
         self._processes = []
         with (self._directory / "log").open("w") as log:
@@ -95,7 +104,7 @@ class ApiServer:
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl as whoever has the token."""
         program = Path(sysconfig.get_path("scripts")) / "kubectl"
-        server = f"--server=https://127.0.0.1:{self._port}"
+        server = f"--server={self.url}"
         done = subprocess.run(
             [
                 program,

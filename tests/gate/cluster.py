@@ -84,8 +84,8 @@ class Cluster:
             return self.down
         if not self.may_change:
             return Unanswered("HTTP 403: no", refused=True)
-        if isinstance(step, Change) and step.without_taint and self.node.uid != self.decider.record.node:
-            return Unanswered("it has joined anew")
+        if self.node.uid != self.decider.record.node:
+            return Unanswered("HTTP 422: the uid is another", refused=True)
         return None
 
 

@@ -122,6 +122,8 @@ class NodesFake:
             if not self.always_between:
                 self.between = None
         node = self.nodes[name]
+        if request.body.get("metadata", {}).get("uid") not in (None, node["metadata"]["uid"]):
+            return _no(422, f'Node "{name}" is invalid: metadata.uid: Invalid value: field is immutable')
         version = request.body.get("metadata", {}).get("resourceVersion")
         if version not in (None, node["metadata"]["resourceVersion"]):
             return _no(409, f'Operation cannot be fulfilled on nodes "{name}": the object has been modified')
@@ -140,7 +142,8 @@ def patched(node: Raw, patch: Raw, subresource: str, content_type: str) -> Raw:
         new = merged(node, patch)
     else:
         assert content_type == STRATEGIC
-        assert patch.keys() == {"status"}
+        assert patch.keys() == {"metadata", "status"}
+        assert patch["metadata"].keys() == {"uid"}
         assert patch["status"].keys() == {"conditions"}
         new = copy.deepcopy(node)
         by_type = {each["type"]: each for each in new["status"].get("conditions") or []}

@@ -35,8 +35,9 @@ class Pace:
     """In seconds: least and most of what is chosen at random, so that a thousand nodes that boot, get warm or
     read another catalog at one moment do not ask at one moment.
 
-    opening: from the decision. labels: between two changes of labels alone. reread: between two looks at the
-    object. retry: first and longest pause after a failure. refused: the longest where rights are missing.
+    opening: from the start, and from the decision. labels: between two changes of labels alone. reread:
+    between two looks at the object. retry: first and longest pause after a failure. refused: the longest
+    where rights are missing.
     """
 
     opening: tuple[float, float] = (0.0, 5.0)
@@ -92,7 +93,7 @@ class Agenda:
         self._not_before = now + rng.uniform(*pace.opening)
         self._read_at = now
         self._labels_at = now + rng.uniform(*pace.labels)
-        self._open_at: float | None = None
+        self._open_at: float | None = now
         self._pause = 0.0
         self.trouble = ""
 
@@ -104,10 +105,7 @@ class Agenda:
 
     def saw(self, node: NodeView, now: float) -> None:
         """The last step was answered, and the object is like this now."""
-        before = self._decider.record.node
         self._decider.meet(node.uid, now)
-        if before not in ("", node.uid):
-            self._open_at = None
         self._node = node
         self._read_at = now + self._rng.uniform(*self._pace.reread)
         if isinstance(self._asked, Change):
@@ -147,7 +145,9 @@ class Agenda:
         self, now: float, verdict: Verdict, node: NodeView, labels: dict[str, str | None]
     ) -> Change | Report | None:
         """The next step to show the verdict; None when it is shown, or its time has not come."""
-        if verdict.open:
+        if not verdict.open:
+            self._open_at = None
+        else:
             if self._open_at is None:
                 self._open_at = now + self._rng.uniform(*self._pace.opening)
             if now < self._open_at:
