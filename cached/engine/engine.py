@@ -194,12 +194,14 @@ class Engine:
         """Resolved and Progress while bytes are missing, then Ready once. Leaving early harms nobody."""
         return self._bring(ref, ttl, holder, visible=True)
 
-    def hold(self, ref: str, *, holder: str, namespace: str) -> AsyncGenerator[AcquireEvent, None]:
+    def hold(
+        self, ref: str, *, ttl: float, holder: str, namespace: str
+    ) -> AsyncGenerator[AcquireEvent, None]:
         """As acquire, for a pod of a namespace, or of an unknown one; the path is the store's own.
 
         Raises Denied, too, when the catalog keeps the model for other namespaces.
         """
-        return self._bring(ref, None, holder, namespace=namespace)
+        return self._bring(ref, ttl, holder, namespace=namespace)
 
     async def _bring(
         self,

@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from cached.engine.engine import EngineOptions
 from cached.engine.publish.publisher import Publisher
 from cached.engine.publish.volume import VolumeOptions
 from cached.engine.publish.volumes import Volumes
@@ -100,13 +101,14 @@ async def open_node(
     models: Mapping[str, str],
     *,
     capacity: int = 1 << 30,
+    options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
     socket_namespaces: tuple[str, ...] = (),
 ) -> AsyncIterator[Node]:
     """Driver and engine, and a namespace like a pod's that sees what is mounted."""
     receiver = playground.receiver("slave")
     kubelet = Kubelet(playground.path / "kubelet")
     async with (
-        open_house(playground.path / "house", models, capacity=capacity) as house,
+        open_house(playground.path / "house", models, capacity=capacity, options=options) as house,
         driving(playground, kubelet, socket_namespaces) as driver,
         serving(driver, house),
     ):

@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from cached.engine.engine import EngineOptions
 from cached.engine.publish import standing
 from tests.csi.kubelet import Kubelet, Mounter
 from tests.csi.node import Driver, driving, open_node, refused, serving, shown
@@ -140,6 +141,18 @@ async def test_leases_are_renewed_for_as_long_as_the_volume_is_there(
         assert (second.id != first.id, second.holder, second.ref) == (True, first.holder, first.ref)
         await volume.tear_down()
         assert node.leases == []
+
+
+async def test_leases_that_may_only_be_short_are_renewed_in_time(
+    playground: Playground, models: dict[str, str]
+) -> None:
+    options = EngineOptions(default_ttl=1.0, max_ttl=1.0)
+    async with open_node(playground, models, options=options) as node:
+        volume = node.volume(model="org/m")
+        await volume.mount()
+        [first] = node.leases
+        await until(lambda: node.leases[0].deadline > first.deadline + 1.5)
+        assert [lease.id for lease in node.leases] == [first.id]
 
 
 async def test_a_model_that_was_lost_under_a_pod(

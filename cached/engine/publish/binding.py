@@ -12,7 +12,9 @@ from typing import Final
 
 from cached.core.errors import Busy, DiskFault, InvalidRequest, NotConfigured, NotFound
 from cached.engine.publish.place import Place
+from cached.kit import mountinfo
 from cached.kit.beneath import ensure_directory, open_beneath, open_directory
+from cached.kit.mountinfo import Mount
 from cached.kit.mounts import bind_read_only, is_mount_point, unmount
 
 log = logging.getLogger(__name__)
@@ -20,6 +22,12 @@ log = logging.getLogger(__name__)
 _MOST_STACKED: Final = 1000
 _MODE: Final = 0o750
 _ITSELF: Final = PurePosixPath()
+
+
+def mounts() -> list[Mount]:
+    """All that is mounted in this namespace. Raises DiskFault."""
+    with _faults("reading the table of mounts"):
+        return mountinfo.read()
 
 
 def prepare(directory: Path) -> None:

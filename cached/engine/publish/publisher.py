@@ -9,7 +9,6 @@ from typing import Final, ParamSpec, TypeVar
 
 from cached.engine.publish import binding
 from cached.engine.publish.place import Place
-from cached.kit import mountinfo
 from cached.kit.finish import finish
 from cached.kit.mountinfo import Mount
 from cached.kit.pool import Pool
@@ -52,8 +51,8 @@ class Publisher:
         await self._pool.run(binding.prepare, directory)
 
     async def mounts(self) -> list[Mount]:
-        """All that is mounted in this namespace. Raises DiskFault."""
-        return await self.run(mountinfo.read)
+        """As `binding.mounts`."""
+        return await self._pool.run(binding.mounts)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do other work that looks at places, in the same threads."""

@@ -14,7 +14,7 @@ from cached.core.ref import Ref
 from cached.engine.publish.place import Place
 from cached.engine.publish.publisher import Publisher
 from cached.engine.publish.standing import Standing
-from cached.engine.publish.volume import Shown, Volume, VolumeOptions, on_its_way
+from cached.engine.publish.volume import TTL, Shown, Volume, VolumeOptions, on_its_way
 from cached.engine.views import Ready, Resolved
 from cached.kit.finish import finish
 from cached.kit.locks import KeyedLocks
@@ -112,7 +112,9 @@ class Showing:
                     hint="add it to csi.socket_namespaces, or mount a model itself as a volume",
                 )
             return Shown(volume.id, self._options.sockets)
-        holding = self._engine.hold(str(volume.ref), holder=volume.holder, namespace=volume.namespace)
+        holding = self._engine.hold(
+            str(volume.ref), ttl=TTL, holder=volume.holder, namespace=volume.namespace
+        )
         async with aclosing(holding) as events:
             async for event in events:
                 match event:

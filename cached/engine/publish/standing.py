@@ -13,14 +13,13 @@ from cached.core.ref import Ref
 from cached.engine.publish.left import Left, left_behind
 from cached.engine.publish.place import Place
 from cached.engine.publish.publisher import Publisher
-from cached.engine.publish.volume import HOLDER, Shown
+from cached.engine.publish.volume import HOLDER, TTL, Shown
 from cached.kit.locks import KeyedLocks
 from cached.store.store import Lease, Store
 from cached.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-_TTL: Final = 600.0
 _CARE: Final = 30.0
 
 
@@ -44,7 +43,7 @@ class Standing:
 
     @property
     def pause(self) -> float:
-        """Seconds until leases should be renewed."""
+        """Seconds that may pass between two renewals."""
         return min([_CARE, *(shown.ttl / 3 for shown in self._shown.values() if shown.lease)])
 
     def get(self, place: Place) -> Shown | None:
@@ -134,7 +133,7 @@ class Standing:
         assert shown.tree is not None
         ref = min(map(str, shown.refs), default="")
         try:
-            return await self._store.lease(shown.tree, ref, shown.holder, _TTL)
+            return await self._store.lease(shown.tree, ref, shown.holder, TTL)
         except NotFound:
             if shown.lease is not None:
                 log.error(

@@ -15,8 +15,9 @@ from cached.engine.publish.place import Place
 from cached.engine.views import Resolved
 from cached.kit.units import show_bytes, show_seconds
 
-# Leases of volumes are found again by it; nobody else gets one of that name.
+# Leases of volumes are found again by it; nobody else gets one of that name. They are renewed all the time.
 HOLDER: Final = "csi/"
+TTL: Final = 600.0
 MAX_TARGET: Final = 4096
 
 # Where kubelet has a driver's inline volumes, below its root: pods/UID/volumes/kubernetes.io~csi/NAME/mount

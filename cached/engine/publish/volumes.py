@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from cached.core.errors import Busy, CachedError, Draining, InUse, InvalidRequest
 from cached.engine.publish.left import abandoned
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from cached.store.store import Store
 
 log = logging.getLogger(__name__)
+
+_TICK: Final = 1.0
 
 
 class Volumes:
@@ -96,9 +99,7 @@ class Volumes:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 try:
-                    while True:
-                        await asyncio.sleep(standing.pause)
-                        await self._care(standing)
+                    await self._care_for(standing)
                 finally:
                     self._group = None
         finally:
@@ -133,6 +134,14 @@ class Volumes:
             await self._publisher.unpublish(place)
             if self._standing is not None:
                 await self._standing.forget(place)
+
+    async def _care_for(self, standing: Standing) -> None:
+        done = time.monotonic()
+        while True:
+            await asyncio.sleep(min(_TICK, standing.pause))  # volumes come, and with them shorter leases
+            if time.monotonic() - done >= standing.pause:
+                await self._care(standing)
+                done = time.monotonic()
 
     async def _care(self, standing: Standing) -> None:
         """Renew what is there, and end what kubelet has removed the directory of, without a word."""
