@@ -53,7 +53,7 @@ class Door:
         self._bereft = bereft
         self._pool = pool
         self._metrics = metrics
-        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._last = 0
@@ -63,6 +63,7 @@ class Door:
 
     async def open(self) -> int:
         """Begin to take connections; returns the port. Raises Busy or NotConfigured, naming the address."""
+        self._loop = asyncio.get_running_loop()
         port = self._start()
         self._timer = self._loop.call_later(guard.INTERVAL, self._tick)
         try:
@@ -76,8 +77,9 @@ class Door:
         return port
 
     async def close(self) -> None:
-        """Take no more connections; those that are open live on, unguarded."""
-        self._timer.cancel()
+        """Take no more connections; those that are open live on, unguarded. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._hang_up()
         process, self._process = self._process, None
         if process is not None:

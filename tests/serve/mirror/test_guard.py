@@ -72,7 +72,7 @@ async def wedge(house: Child, how: str) -> None:
     if how == "stopped":
         house.signal(signal.SIGSTOP)
     else:
-        house.say(f"{how} 3")
+        house.say(f"{how} 2")
 
 
 @pytest.mark.parametrize("how", ["stopped", "block", "hold"])
