@@ -68,9 +68,11 @@ class Face:
         """Whatever the request accepts: it is the manifest that was asked for, or another one would be."""
         if request.method == hdrs.METH_HEAD:
             view, data = await self._images.manifest(pull, reference), b""
+            size = view.size
         else:
             view, data = await self._images.manifest_bytes(pull, reference)
-        headers = _describe(view.digest) | {"Content-Type": view.media_type, "Content-Length": str(view.size)}
+            size = len(data)
+        headers = _describe(view.digest) | {"Content-Type": view.media_type, "Content-Length": str(size)}
         if view.stale:
             headers["Warning"] = _STALE
         return _unless_known(request, view.digest, headers) or Reply(200, headers, data)

@@ -44,7 +44,7 @@ class MirrorServer:
         self._desk = Desk(Face(images, traffic, options), traffic, self._pool, metrics, options)
         bad = metrics.mirror_requests.labels(kind="other", code="400")
         self._crowd = Crowd(options.connections, self._ended, bad.inc)
-        self._door = Door(listen, options.wedged, self._admit, self._crowd.finish, self._pool, metrics)
+        self._door = Door(listen, options.wedged, self._admit, self._crowd.finish, metrics)
         self._adopting: set[asyncio.Task[object]] = set()
 
     async def start(self) -> int:
@@ -61,6 +61,8 @@ class MirrorServer:
         grace, and also when it was never started.
         """
         await self._door.close()
+        if self._adopting:
+            await asyncio.wait(self._adopting)
         self._crowd.finish()
         if not await self._crowd.quiet(grace):
             log.warning("pullers are cut off at the end of the grace")

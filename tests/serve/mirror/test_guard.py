@@ -123,6 +123,24 @@ async def test_who_connects_while_the_daemon_is_stopped_is_not_left_in_a_queue(t
         await until(lambda: psutil.Process(house.process.pid).num_fds() < 40)
 
 
+async def test_nor_does_a_log_that_nobody_reads_keep_anybody_waiting(tmp_path: Path) -> None:
+    """Whoever reads the daemon's standard error may be stuck with it."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while os.write(writing, bytes(4096)):
+            pass
+    os.set_blocking(writing, True)
+    try:
+        async with child(tmp_path, stderr=writing) as house:
+            house.signal(signal.SIGSTOP)
+            for _ in range(3):
+                assert await is_sent_away(house.port)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 async def test_a_daemon_that_is_only_busy_is_left_alone(tmp_path: Path) -> None:
     async with child(tmp_path, wedged=5.0) as house, await house.client() as client:
         assert (await client.ask("/v2/")).status == 200
