@@ -76,9 +76,9 @@ class Outlet:
             self._release(self._turn)
 
     def _take(self, fd: int) -> int:
-        """The descriptor to read by: the one before if it is of the same file, as the kernel reads ahead by it.
+        """The descriptor to read by: the one before, if it is of the same file.
 
-        Worth a fifth of the speed where the file is not in memory.
+        The kernel reads ahead by it: that is a fifth of the speed where the file is not in memory.
         """
         if self._fd is not None and os.path.sameopenfile(self._fd, fd):
             os.close(fd)
