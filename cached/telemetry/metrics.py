@@ -214,7 +214,7 @@ class Metrics:
         self.build = Gauge("cached_build_info", "Always 1; the label tells.", ["version"], registry=registry)
         self.mirror_requests = Counter(
             "cached_mirror_requests",
-            "Requests of pullers, by kind and status code; 499 for those who left before there was an answer.",
+            "Requests of pullers, by kind and status code; 499 for those who left before an answer.",
             ["kind", "code"],
             registry=registry,
         )

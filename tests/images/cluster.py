@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -79,8 +80,8 @@ class Cluster:
         daemons = [daemon_of(node) for node in self.nodes]
         eventually(lambda: all(daemon.usable_peers == self._count - 1 for daemon in daemons), 30)
 
-    def pull(self, name: str) -> None:
-        """All runtimes pull at once; raises what the first that failed said."""
+    def pull(self, name: str, nodes: Sequence[Node] = ()) -> None:
+        """The runtimes of these nodes, or of all, pull at once; raises what the first that failed said."""
         errors: list[BaseException] = []
 
         def pull(node: Node) -> None:
@@ -89,7 +90,7 @@ class Cluster:
             except BaseException as error:
                 errors.append(error)
 
-        threads = [threading.Thread(target=pull, args=(node,)) for node in self.nodes]
+        threads = [threading.Thread(target=pull, args=(node,)) for node in nodes or self.nodes]
         for thread in threads:
             thread.start()
         for thread in threads:

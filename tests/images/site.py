@@ -72,8 +72,12 @@ class Node:
         settings: Mapping[str, Any] | None = None,
         host: Host | None = None,
         discard_unpacked_layers: bool = False,
+        fetch_buffer: int = 0,
     ) -> None:
-        """containerd: its version, "" for none. images: settings of that section. host: where it all runs."""
+        """containerd: its version, "" for none. images: settings of that section. host: where it all runs.
+
+        discard_unpacked_layers, fetch_buffer: of containerd.
+        """
         self._stack = ExitStack()
         self.upstream = upstream
         self.mirror_port = free_ports(1)[0]
@@ -85,6 +89,7 @@ class Node:
                 version=containerd,
                 command=command,
                 discard_unpacked_layers=discard_unpacked_layers,
+                fetch_buffer=fetch_buffer,
             )
         self._images = images or {}
         self.daemon = (

@@ -58,8 +58,12 @@ class Containerd:
         version: str = "1.7",
         command: Sequence[str] = (),
         discard_unpacked_layers: bool = False,
+        fetch_buffer: int = 0,
     ) -> None:
-        """command: what goes before its programs, such as that of a network namespace."""
+        """command: what goes before its programs, such as that of a network namespace.
+
+        discard_unpacked_layers, fetch_buffer: see `config_text`.
+        """
         self.version = version
         self.content_root = home / "root"
         self.log_file = home / "containerd.log"
@@ -67,6 +71,7 @@ class Containerd:
         self._config = home / "config.toml"
         self._within = list(command)
         self._discard = discard_unpacked_layers
+        self._fetch_buffer = fetch_buffer
         self._numbers = itertools.count()
         self._stack = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
@@ -239,6 +244,7 @@ class Containerd:
             state=self._state,
             certs=self._certs,
             discard_unpacked_layers=self._discard,
+            fetch_buffer=self._fetch_buffer,
         )
         self._config.write_text(text)
 

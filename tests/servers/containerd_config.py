@@ -55,17 +55,25 @@ bin_dirs = ["{state}/cni"]
 
 [plugins."io.containerd.cri.v1.images"]
 discard_unpacked_layers = {discard}
-
+{parts}
 [plugins."io.containerd.cri.v1.images".registry]
 config_path = "{certs}"
-"""
+
+[plugins."io.containerd.transfer.v1.local"]
+{parts}"""
 
 
-def config_text(major: int, *, root: Path, state: Path, certs: Path, discard_unpacked_layers: bool) -> str:
+def config_text(
+    major: int, *, root: Path, state: Path, certs: Path, discard_unpacked_layers: bool, fetch_buffer: int
+) -> str:
     """`config.toml` of containerd 1.x or 2.x.
 
     certs: the directory of `hosts.toml` files. state: where its socket, `containerd.sock`, shall be, and all
-    that does not outlive it.
+    that does not outlive it. fetch_buffer: bytes of the parts in which 2.x reads a layer, several at once; 0
+    for all of it in one. Of 2.x, CRI pulls by itself when it is to discard layers, and else leaves it to the
+    transfer service.
     """
     text = f"version = {3 if major > 1 else 2}\n" + _COMMON + (_OF_2 if major > 1 else _OF_1)
-    return text.format(root=root, state=state, certs=certs, discard=str(discard_unpacked_layers).lower())
+    discard = str(discard_unpacked_layers).lower()
+    parts = f"concurrent_layer_fetch_buffer = {fetch_buffer}\n" if fetch_buffer else ""
+    return text.format(root=root, state=state, certs=certs, discard=discard, parts=parts)

@@ -39,7 +39,7 @@ class RuntimeBlobs:
 
     @property
     def here(self) -> dict[Digest, int]:
-        """The blobs as last looked at, newest first, and their sizes in bytes."""
+        """The blobs as last looked at, newest first, without those found wrong, and their sizes in bytes."""
         return self._here
 
     def size(self, blob: Digest) -> int | None:
@@ -69,6 +69,7 @@ class RuntimeBlobs:
             return b"".join(await self._vouch(fd, size, blob))
         except Corrupt as error:
             self._wrong.add(blob)
+            self._here.pop(blob, None)
             log.error(
                 "a blob of the runtime's store is not what its name says; it is given to nobody",
                 extra={"blob": blob, "reason": str(error)},
@@ -79,9 +80,10 @@ class RuntimeBlobs:
 
     async def look(self) -> None:
         """Find out what is there now."""
-        self._here = dict(await self._store.scan())
-        self._wrong &= self._here.keys()
-        for blob in self._hashes.keys() - self._here.keys():
+        found = dict(await self._store.scan())
+        self._wrong &= found.keys()
+        self._here = {blob: size for blob, size in found.items() if blob not in self._wrong}
+        for blob in self._hashes.keys() - found.keys():
             del self._hashes[blob]
 
     async def follow(self, changed: Callable[[], None]) -> None:

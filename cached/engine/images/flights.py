@@ -118,8 +118,11 @@ class BlobFlights:
         With `keep_in_store`, a blob of the runtime's store comes, too.
         """
         blob = found.digest
-        if self._store.has_blob(blob) or (not keep_in_store and self.is_here(blob)):
-            yield Reading(self, found, None)
+        if self._store.has_blob(blob):
+            yield Reading(self, found)
+            return
+        if self._content is not None and blob in self._content.here and not keep_in_store:
+            yield Reading(self, found, lent=self._content)
             return
         file = file_of(repository, found)
         tree = tree_of(blob, found.size)
@@ -138,7 +141,7 @@ class BlobFlights:
 
         async with self._flights.join(blob, about, work) as flight:
             flight.about.came(repository, reader)
-            yield Reading(self, found, flight)
+            yield Reading(self, found, flight=flight)
 
     async def bring(
         self, repository: Repository, found: Found, on_flight: Callable[[Arrival], None] = lambda _: None
@@ -159,22 +162,29 @@ class BlobFlights:
             await reading.landed()
             return await self._store.read_blob(found.digest, limit)
 
-    def open(self, blob: Digest, size: int, offset: int, most: int) -> Piece | None:
-        """Bytes from `offset` on, if they are here and verified. Blocks; for any thread. Raises DiskFault."""
+    def open(
+        self, blob: Digest, size: int, offset: int, most: int, lent: RuntimeBlobs | None = None
+    ) -> Piece | None:
+        """Bytes from `offset` on, if they are here and verified, or are `lent` by the runtime.
+
+        Blocks; for any thread. Raises DiskFault.
+        """
         length = min(most, size - offset)
         fd = self._store.open_verified(blob, offset, length)
         if fd is None:
             chunk = chunk_size_for(size)
             length = min(length, chunk - offset % chunk)
             fd = self._store.open_verified(blob, offset, length)
-        if fd is None and self._content is not None and self._content.size(blob) == size:
+        if fd is None and lent is not None and lent.size(blob) == size:
             length = min(most, size - offset)
-            fd = self._content.open(blob)
+            fd = lent.open(blob)
         return None if fd is None else Piece(fd, offset, length)
 
-    async def opened(self, blob: Digest, size: int, offset: int, most: int) -> Piece | None:
+    async def opened(
+        self, blob: Digest, size: int, offset: int, most: int, lent: RuntimeBlobs | None = None
+    ) -> Piece | None:
         """As `open`; cancelled, it leaves nothing open."""
-        opening = asyncio.ensure_future(self._pool.run(self.open, blob, size, offset, most))
+        opening = asyncio.ensure_future(self._pool.run(self.open, blob, size, offset, most, lent))
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -203,11 +213,21 @@ class Reading:
     The last chunk is given only once the whole is what its name says: nobody gets a whole blob that is wrong.
     """
 
-    def __init__(self, flights: BlobFlights, found: Found, flight: Flight[Arrival] | None) -> None:
+    def __init__(
+        self,
+        flights: BlobFlights,
+        found: Found,
+        *,
+        flight: Flight[Arrival] | None = None,
+        lent: RuntimeBlobs | None = None,
+    ) -> None:
+        """lent: whose the blob is, when it is not in the store, but in the runtime's."""
         self._flights = flights
         self._found = found
-        self._chunk = chunk_size_for(found.size)
+        chunk = chunk_size_for(found.size)
+        self._last = max(0, found.size - 1) // chunk * chunk
         self._spoils: int | None = None
+        self._lent = lent
         self.flight = flight
 
     async def piece(self, offset: int, most: int) -> Piece:
@@ -217,7 +237,7 @@ class Reading:
         while self.flight is not None and not self.flight.ended:
             news = self.flight.about.news
             self._check_unspoilt(self.flight.about)
-            allowed = min(most, max(0, size - 1) // self._chunk * self._chunk - offset)
+            allowed = min(most, self._last - offset)
             piece = await self._flights.opened(blob, size, offset, allowed) if allowed > 0 else None
             if piece is not None:
                 return piece
@@ -227,7 +247,12 @@ class Reading:
         if self.flight is not None:
             self._check_unspoilt(self.flight.about)
             self._raise_outcome()
-        piece = await self._flights.opened(blob, size, offset, most)
+        if self._lent is not None:
+            if offset < self._last:
+                most = min(most, self._last - offset)
+            else:
+                await self._lent.hashes(blob)
+        piece = await self._flights.opened(blob, size, offset, most, self._lent)
         if piece is None:
             raise Busy(f"blob {blob} has left this node while it was read", hint="ask for it again")
         return piece

@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from cached.core.digest import Digest
-from cached.core.errors import CachedError
+from cached.core.errors import CachedError, DiskFault
 from cached.kit.pool import Pool
 from cached.serve.mirror.connection import Connection
 from cached.serve.mirror.face import Face
@@ -106,7 +106,6 @@ class Desk:
         body = reply.body
         assert isinstance(body, Body)
         response = web.StreamResponse(status=reply.status, headers={**OWN, **reply.headers})
-        self._traffic.enter(body.blob)
         try:
             with self._metrics.mirror_streams.track_inprogress():
                 await self._flush(request, response)
@@ -116,8 +115,6 @@ class Desk:
             connection.cut()
         except Exception as error:
             self._cut(connection, body.blob, error)
-        finally:
-            self._traffic.leave(body.blob)
         return response
 
     async def _flush(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
@@ -137,7 +134,8 @@ class Desk:
         reason = {SlowPuller: "slow", Stalled: "stall"}.get(type(error), "error")
         self._metrics.mirror_aborted.labels(reason=reason).inc()
         if reason != "slow":
-            self._traffic.upset(blob, asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            self._traffic.upset(blob, now, unreadable=isinstance(error, DiskFault))
         log.warning(
             "A blob was cut off on its way to a puller.",
             exc_info=error if reason == "error" and not isinstance(error, CachedError) else None,

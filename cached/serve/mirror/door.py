@@ -39,21 +39,18 @@ class Door:
         wedged: float,
         admit: Callable[[socket.socket, int], None],
         bereft: Callable[[], None],
-        pool: Pool,
         metrics: Metrics,
     ) -> None:
         """listen: host:port. admit: given each connection and its number; both are its own then.
 
         bereft: called when a guard has died, and nobody watches over the connections that it handed over.
-        pool: to wait for its end.
         """
         self._listen = listen
         self._wedged = wedged
         self._admit = admit
         self._bereft = bereft
-        self._pool = pool
         self._metrics = metrics
-        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._last = 0
@@ -63,6 +60,7 @@ class Door:
 
     async def open(self) -> int:
         """Begin to take connections; returns the port. Raises Busy or NotConfigured, naming the address."""
+        self._loop = asyncio.get_running_loop()
         port = self._start()
         self._timer = self._loop.call_later(guard.INTERVAL, self._tick)
         try:
@@ -76,12 +74,17 @@ class Door:
         return port
 
     async def close(self) -> None:
-        """Take no more connections; those that are open live on, unguarded."""
-        self._timer.cancel()
+        """Take no more connections; those that are open live on, unguarded. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._hang_up()
         process, self._process = self._process, None
         if process is not None:
-            await self._pool.run(_end, process)
+            pool = Pool("guard", 1)
+            try:
+                await pool.run(_end, process)
+            finally:
+                pool.close()
 
     def ended(self, number: int) -> None:
         """The connection of this number has ended: the guard lets go of it, too."""
@@ -207,7 +210,8 @@ def _listening(listen: str) -> socket.socket:
     host, _, port = listen.rpartition(":")
     try:
         family, _, _, _, where = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-        return socket.create_server(where[:2], family=family, backlog=_BACKLOG)
+        both = family == socket.AF_INET6 and where[0] == "::"
+        return socket.create_server(where[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Busy(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -12,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from aiohttp import hdrs, web
 
 from cached.core.digest import Digest
-from cached.core.errors import SourceUnavailable
+from cached.core.errors import DiskFault, SourceUnavailable
 from cached.core.image import MAX_REPOSITORY, Repository
 from cached.engine.images.views import BlobReader, ImageSource, Piece, Pull
 from cached.serve.mirror import ranges
@@ -67,9 +68,11 @@ class Face:
         """Whatever the request accepts: it is the manifest that was asked for, or another one would be."""
         if request.method == hdrs.METH_HEAD:
             view, data = await self._images.manifest(pull, reference), b""
+            size = view.size
         else:
             view, data = await self._images.manifest_bytes(pull, reference)
-        headers = _describe(view.digest) | {"Content-Type": view.media_type, "Content-Length": str(view.size)}
+            size = len(data)
+        headers = _describe(view.digest) | {"Content-Type": view.media_type, "Content-Length": str(size)}
         if view.stale:
             headers["Warning"] = _STALE
         return _unless_known(request, view.digest, headers) or Reply(200, headers, data)
@@ -92,7 +95,8 @@ class Face:
             raise Refusal(416, "UNSUPPORTED", f"the blob has {size} bytes", beyond) from None
         whole = Span(0, size)
         reader = await stack.enter_async_context(self._images.read(pull, digest, size))
-        body = Body(digest, span or whole, reader, await self._first(reader, digest, span or whole))
+        first = await self._first(reader, digest, span or whole, size)
+        body = Body(digest, span or whole, reader, first)
         stack.callback(body.close)
         if span is None:
             return Reply(200, headers, body)
@@ -100,21 +104,21 @@ class Face:
         headers["Content-Range"] = f"bytes {span.offset}-{span.offset + span.length - 1}/{size}"
         return Reply(206, headers, body)
 
-    async def _first(self, reader: BlobReader, digest: Digest, span: Span) -> Piece | None:
+    async def _first(self, reader: BlobReader, digest: Digest, span: Span, size: int) -> Piece | None:
         """The first bytes of the answer; None when they may be waited for after its head was sent.
 
         Who reads a blob in several ranges at once gives up all of it when one is refused, and asks for some
-        that will be here only after those that others of its requests get. Raises SourceUnavailable.
+        that will be here only after those that others of its requests get. For the same reason a blob that
+        was in trouble is begun only when it is here whole. Raises SourceUnavailable, DiskFault.
         """
-        troubled = self._traffic.troubled(digest, asyncio.get_running_loop().time())
-        if span.offset and self._traffic.flows(digest) and not troubled:
+        now = asyncio.get_running_loop().time()
+        if span.offset and self._traffic.flows(digest, now):
             return None
-        patience = _AT_ONCE if troubled else self._options.first_piece
-        try:
-            async with asyncio.timeout(patience):
-                return await reader.piece(span.offset, min(span.length, PIECE))
-        except TimeoutError:
-            raise SourceUnavailable(f"no bytes of {digest} within {patience:g} s") from None
+        if self._traffic.unreadable(digest, now):
+            raise DiskFault(f"{digest} could not be read just now")
+        if self._traffic.troubled(digest, now):
+            os.close((await _soon(reader, digest, size - 1, 1, _AT_ONCE)).fd)
+        return await _soon(reader, digest, span.offset, min(span.length, PIECE), self._options.first_piece)
 
     async def _passed(self, pull: Pull, target: Target, query: Query) -> Reply:
         path = "tags/list" if target.kind is Kind.TAGS else f"referrers/{target.digest}"
@@ -127,6 +131,14 @@ class Face:
         if more := _more(given.get("link", ""), f"/v2/{pull.repository.name}/{path}", query.namespace):
             headers["Link"] = more
         return Reply(200, headers, passed.body)
+
+
+async def _soon(reader: BlobReader, digest: Digest, offset: int, most: int, seconds: float) -> Piece:
+    try:
+        async with asyncio.timeout(seconds):
+            return await reader.piece(offset, most)
+    except TimeoutError:
+        raise SourceUnavailable(f"bytes {offset}… of {digest} are not here within {seconds:g} s") from None
 
 
 def _describe(digest: Digest) -> dict[str, str]:

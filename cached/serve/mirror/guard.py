@@ -109,7 +109,7 @@ class Guard:
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()
         self._known.clear()
-        os.write(2, b"cached does not answer; its guard sends pullers of images to the registries.\n")
+        _tell_people(b"cached does not answer; its guard sends pullers of images to the registries.\n")
 
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):
@@ -150,6 +150,15 @@ class Guard:
         first, second, third = (*numbers, 0, 0, 0)[:3]
         with suppress(OSError):  # it takes in nothing, or is gone: both show soon
             self._control.send(MESSAGE.pack(kind, first, second, third))
+
+
+def _tell_people(line: bytes) -> None:
+    """Write a line to standard error, which is the daemon's; not if whoever reads that is stuck, too."""
+    room = select.poll()
+    room.register(2, select.POLLOUT)
+    with suppress(OSError):
+        if room.poll(0):
+            os.write(2, line)
 
 
 def main() -> None:

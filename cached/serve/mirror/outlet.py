@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from cached.core.errors import DiskFault
+from cached.core.errors import Busy, DiskFault
 from cached.engine.images.views import Piece
 from cached.kit.pool import Pool
 
@@ -37,8 +37,11 @@ class Outlet:
     def __init__(
         self, sock: TransportSocket, pool: Pool, *, stall: float, slow: float, told: Callable[[int], object]
     ) -> None:
-        """stall, slow: see MirrorOptions. told: given each number of bytes that were sent. Raises OSError."""
-        self._sock = sock.dup()
+        """stall, slow: see MirrorOptions. told: given each number of bytes that were sent. Raises Busy."""
+        try:
+            self._sock = sock.dup()
+        except OSError as error:
+            raise Busy(f"no descriptor is left to send by: {error.strerror or error}") from None
         self._pool = pool
         self._stall = stall
         self._slow = slow
@@ -46,21 +49,22 @@ class Outlet:
         self._loop = asyncio.get_running_loop()
         self._turn: asyncio.Future[int] | None = None
         self._fd: int | None = None
+        self._begun: int | None = None
 
     async def send(self, piece: Piece) -> None:
         """Send all of it; its descriptor is the outlet's from now on.
 
         Raises ConnectionError when the puller has gone, SlowPuller when it takes nothing, and DiskFault.
         """
-        self._fd = piece.fd
+        fd = self._take(piece.fd)
+        if self._begun is None:
+            self._begun = piece.offset
         offset, end = piece.offset, piece.offset + piece.length
         while True:
-            offset += await self._send_some(piece.fd, offset, end - offset)
+            offset += await self._send_some(fd, offset, end - offset, self._begun)
             if offset == end:
                 break
             await self._room()
-        self._fd = None
-        os.close(piece.fd)
 
     def close(self) -> None:
         """Let go of everything. What a thread is still sending is cut off: so is the connection then."""
@@ -71,9 +75,22 @@ class Outlet:
         else:
             self._release(self._turn)
 
-    async def _send_some(self, fd: int, offset: int, length: int) -> int:
+    def _take(self, fd: int) -> int:
+        """The descriptor to read by: the one before, if it is of the same file.
+
+        The kernel reads ahead by it: that is a fifth of the speed where the file is not in memory.
+        """
+        if self._fd is not None and os.path.sameopenfile(self._fd, fd):
+            os.close(fd)
+            return self._fd
+        if self._fd is not None:
+            os.close(self._fd)
+        self._fd = fd
+        return fd
+
+    async def _send_some(self, fd: int, offset: int, length: int, begun: int) -> int:
         self._turn = self._loop.run_in_executor(
-            self._pool.executor, _send, self._sock.fileno(), fd, offset, length
+            self._pool.executor, _send, self._sock.fileno(), fd, offset, length, begun
         )
         self._turn.add_done_callback(self._count)
         # Not awaited itself: cancelled, it would seem to be done while the thread still sends.
@@ -110,8 +127,11 @@ class Outlet:
             self._fd = None
 
 
-def _send(sock: int, fd: int, offset: int, length: int) -> int:
-    """Send what the socket takes of these bytes of a file; returns how many. Raises as Outlet.send does."""
+def _send(sock: int, fd: int, offset: int, length: int, begun: int) -> int:
+    """Send what the socket takes of these bytes of a file; returns how many. Raises as Outlet.send does.
+
+    begun: from where on this puller got all that comes before.
+    """
     room = select.poll()
     room.register(sock, select.POLLOUT)
     due = time.monotonic() + _TURN
@@ -127,9 +147,11 @@ def _send(sock: int, fd: int, offset: int, length: int) -> int:
             if not count:
                 raise DiskFault("a blob's file is shorter than the blob")
             sent += count
-        # What was sent before this is in the puller's hands: its pages can go, as they came for it alone.
-        # The last ones may still be in the socket, and would stay.
-        os.posix_fadvise(fd, max(offset - PIECE, 0), sent, os.POSIX_FADV_DONTNEED)
+        # What the puller has can leave the page cache, where it came for it alone. The last bytes may still
+        # be in the socket, and would stay.
+        first, end = max(begun, offset - PIECE), offset + sent - PIECE
+        if first < end:
+            os.posix_fadvise(fd, first, end - first, os.POSIX_FADV_DONTNEED)
     except ConnectionError:
         raise
     except OSError as error:

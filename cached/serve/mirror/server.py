@@ -38,38 +38,31 @@ class MirrorServer:
     def __init__(self, listen: str, images: ImageSource, metrics: Metrics, options: MirrorOptions) -> None:
         """listen: host:port, where 0 is any port."""
         self._listen = listen
-        self._images = images
-        self._metrics = metrics
         self._options = options
+        self._pool = Pool("mirror", options.senders)
+        traffic = Traffic(options.stall, options.trouble)
+        self._desk = Desk(Face(images, traffic, options), traffic, self._pool, metrics, options)
+        bad = metrics.mirror_requests.labels(kind="other", code="400")
+        self._crowd = Crowd(options.connections, self._ended, bad.inc)
+        self._door = Door(listen, options.wedged, self._admit, self._crowd.finish, metrics)
         self._adopting: set[asyncio.Task[object]] = set()
 
     async def start(self) -> int:
         """Begin to serve; returns the port. Raises Busy or NotConfigured, naming the address."""
-        options = self._options
-        self._pool = Pool("mirror", options.senders)
-        traffic = Traffic(options.trouble)
-        face = Face(self._images, traffic, options)
-        desk = Desk(face, traffic, self._pool, self._metrics, options)
-        self._server = web.Server(desk.serve, handler_cancellation=True)
-        bad = self._metrics.mirror_requests.labels(kind="other", code="400")
-        self._crowd = Crowd(options.connections, self._ended, bad.inc)
-        self._door = Door(
-            self._listen, options.wedged, self._admit, self._crowd.finish, self._pool, self._metrics
-        )
-        try:
-            port = await self._door.open()
-        except BaseException:
-            self._pool.close()
-            raise
+        self._server = web.Server(self._desk.serve, handler_cancellation=True)
+        port = await self._door.open()
         log.info("listening", extra={"mirror": self._listen, "port": port})
         return port
 
     async def stop(self, grace: float) -> None:
         """Take no new connection, give those at work `grace` seconds, cut off the rest.
 
-        Returns when all have left the ImageSource, or after two more seconds.
+        Returns when all have left the ImageSource, or after two more seconds. May be called again, with less
+        grace, and also when it was never started.
         """
         await self._door.close()
+        if self._adopting:
+            await asyncio.wait(self._adopting)
         self._crowd.finish()
         if not await self._crowd.quiet(grace):
             log.warning("pullers are cut off at the end of the grace")

@@ -68,15 +68,15 @@ class Child:
 
 
 @asynccontextmanager
-async def child(root: Path, wedged: float = 0.6) -> AsyncIterator[Child]:
-    """A running one; whatever is left of it at the end is killed."""
+async def child(root: Path, wedged: float = 0.6, stderr: int | None = None) -> AsyncIterator[Child]:
+    """A running one; whatever is left of it at the end is killed. stderr: instead of a file."""
     log = root / "log"
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.serve.mirror.child", str(root), str(wedged)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=file,
+            stderr=file if stderr is None else stderr,
         )
     guard = None
     try:

@@ -70,6 +70,7 @@ class FakeImages:
     """Implements ImageSource. delay: seconds that everything takes. reading: blobs that are being read."""
 
     root: Path
+    repository: Repository = REPOSITORY
     blobs: dict[Digest, Blob] = field(default_factory=dict)
     manifests: dict[str, tuple[ManifestView, bytes]] = field(default_factory=dict)
     lists: dict[str, Passed] = field(default_factory=dict)
@@ -96,13 +97,13 @@ class FakeImages:
         return digest
 
     def upstream(self, host: str) -> str:
-        if host not in ("", HOST):
+        if host not in ("", self.repository.host):
             raise NotFound(f"{host[:100]!r} is no registry of this node", hint="see images.upstreams")
-        return HOST
+        return self.repository.host
 
     async def manifest(self, pull: Pull, reference: str) -> ManifestView:
         await self._asked("manifest", pull, reference)
-        if pull.repository != REPOSITORY or reference not in self.manifests:
+        if pull.repository != self.repository or reference not in self.manifests:
             raise NotFound(f"no manifest {reference} in {pull.repository}")
         return self.manifests[reference][0]
 
@@ -112,7 +113,7 @@ class FakeImages:
 
     async def blob(self, pull: Pull, digest: Digest) -> int:
         await self._asked("blob", pull, digest)
-        if pull.repository != REPOSITORY or digest not in self.blobs:
+        if pull.repository != self.repository or digest not in self.blobs:
             raise NotFound(f"no blob {digest} in {pull.repository}")
         return self.blobs[digest].size
 

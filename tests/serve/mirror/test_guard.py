@@ -72,7 +72,7 @@ async def wedge(house: Child, how: str) -> None:
     if how == "stopped":
         house.signal(signal.SIGSTOP)
     else:
-        house.say(f"{how} 3")
+        house.say(f"{how} 2")
 
 
 @pytest.mark.parametrize("how", ["stopped", "block", "hold"])
@@ -121,6 +121,24 @@ async def test_who_connects_while_the_daemon_is_stopped_is_not_left_in_a_queue(t
         await is_served_again(house.port)
         await until(lambda: guards(house.guard) == 0)
         await until(lambda: psutil.Process(house.process.pid).num_fds() < 40)
+
+
+async def test_nor_does_a_log_that_nobody_reads_keep_anybody_waiting(tmp_path: Path) -> None:
+    """Whoever reads the daemon's standard error may be stuck with it."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while os.write(writing, bytes(4096)):
+            pass
+    os.set_blocking(writing, True)
+    try:
+        async with child(tmp_path, stderr=writing) as house:
+            house.signal(signal.SIGSTOP)
+            for _ in range(3):
+                assert await is_sent_away(house.port)
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 async def test_a_daemon_that_is_only_busy_is_left_alone(tmp_path: Path) -> None:

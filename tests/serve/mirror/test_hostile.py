@@ -32,7 +32,7 @@ FIELDS = {
     *("Server", "Date", "Docker-Distribution-API-Version", "Content-Type", "Content-Length", "Connection"),
     *("Docker-Content-Digest", "ETag", "Accept-Ranges", "Content-Range", "OCI-Namespace", "Allow"),
 }
-ROUGH = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ROUGH = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 _PLACE = re.compile(r"bytes (\d+)-(\d+)/100000")
 
 
@@ -212,7 +212,6 @@ async def test_tokens_may_be_long(tmp_path: Path) -> None:
     "said",
     [
         ["Content-Length: 44"],
-        ["Content-Length: 10000000"],
         ["Transfer-Encoding: chunked"],
         ["Content-Length: 44", "Transfer-Encoding: chunked"],
     ],
@@ -287,7 +286,7 @@ async def test_a_crowd_of_the_idle(tmp_path: Path) -> None:
 
 async def test_when_all_are_at_work_nobody_new_waits(tmp_path: Path) -> None:
     async with serving(tmp_path, MirrorOptions(connections=3)) as house:
-        house.images.delay = 2.0
+        house.images.delay = 0.7
         clients = [await house.client() for _ in range(3)]
         for client in clients:
             client.ask_only("/v2/team/app/manifests/latest")

@@ -1,0 +1,114 @@
+"""Nodes that have wrong bytes, in their cache or in their runtime's store: nobody else gets them."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.images.cluster import Cluster
+from tests.images.pictures import MIB, SAID, hello
+from tests.images.site import Node, Upstream
+from tests.peers.ca import make_ca
+from tests.servers.containerd import lacking
+
+MADE, OTHER = hello(24 * MIB), hello(24 * MIB, seed=2, says="other")
+LAYER, OTHER_LAYER = MADE.layers[-1].digest, OTHER.layers[-1].digest
+GIVEN_TO_NOBODY = "a blob of the runtime's store is not what its name says; it is given to nobody"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    if why := lacking("1.7"):
+        pytest.skip(why)
+    with Cluster(tmp_path, make_ca(tmp_path / "ca"), nodes=3, rate=25_000_000) as cluster:
+        yield cluster
+
+
+def rot(file: Path) -> None:
+    """Flip a bit in each mebibyte, as a bad disk would: nothing else of the file changes."""
+    before = file.stat()
+    with file.open("r+b") as content:
+        for at in range(0, before.st_size, MIB):
+            byte = os.pread(content.fileno(), 1, at)
+            os.pwrite(content.fileno(), bytes([byte[0] ^ 1]), at)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def blob_file(node: Node, blob: str = LAYER) -> Path:
+    """Where the daemon keeps a blob."""
+    return node.daemon.root / "blobs/sha256" / blob[7:9] / blob[7:]
+
+
+def test_nobody_takes_wrong_bytes_from_another_nodes_cache_or_runtime(cluster: Cluster) -> None:
+    upstream = cluster.upstream
+    name, other = upstream.offer("team/app", MADE), upstream.offer("team/other", OTHER)
+    liar, *others = cluster.nodes
+    liar.containerd.pull(other)  # without the daemon: nothing of it is in a cache
+    peers = liar.daemon.settings.pop("peers")
+    liar.daemon.start()
+    liar.warm(name)
+    liar.daemon.terminate()
+    rot(blob_file(liar))
+    rot(liar.containerd.blobs / OTHER_LAYER[7:])
+    liar.daemon.settings["peers"] = peers
+    upstream.front.forget()
+    cluster.start()
+
+    cluster.pull(other, others)
+    assert liar.daemon.logged(GIVEN_TO_NOBODY)
+    cluster.pull(name, others)
+    assert sum(node.daemon.metric("cached_peer_bans_total") for node in others) >= 1
+    for node in others:
+        assert node.containerd.run(name, *SAID) == "hello\n"
+        assert node.containerd.run(other, *SAID) == "other\n"
+        for blob in (LAYER, OTHER_LAYER):
+            assert digest_of(blob_file(node, blob)) == blob
+    assert upstream.gets(by="containerd") == 0
+    assert upstream.read() <= 1.1 * (MADE.size + OTHER.size)
+
+
+@pytest.mark.parametrize("node", ["1.7"], indirect=True)
+def test_a_runtime_that_has_wrong_bytes_gives_them_to_no_puller(node: Node, upstream: Upstream) -> None:
+    name = upstream.offer("team/app", MADE)
+    node.containerd.pull(name)
+    upstream.front.forget()
+    start(node)
+    assert got(node, upstream) == LAYER
+    assert upstream.front.sent() == 0
+    node.daemon.terminate()
+    rot(node.containerd.blobs / LAYER[7:])
+    start(node)
+    assert got(node, upstream) == "", "the last chunk waits until the whole is known to be right"
+    assert node.daemon.logged(GIVEN_TO_NOBODY)
+    assert got(node, upstream) == LAYER
+    assert blob_file(node).exists()
+
+
+def start(node: Node) -> None:
+    """Start the daemon; when this returns it has looked into its runtime's store."""
+    node.daemon.start()
+    node.daemon.cachectl("ls", "--images")
+
+
+def got(node: Node, upstream: Upstream) -> str:
+    """The digest of the layer as the mirror gives it; "" when it ends early."""
+    connection = http.client.HTTPConnection("127.0.0.1", node.mirror_port, timeout=30)
+    try:
+        connection.request("GET", f"/v2/team/app/blobs/{LAYER}?ns={upstream.host}")
+        answer = connection.getresponse()
+        assert answer.status == 200
+        return f"sha256:{hashlib.sha256(answer.read()).hexdigest()}"
+    except http.client.IncompleteRead:
+        return ""
+    finally:
+        connection.close()
+
+
+def digest_of(file: Path) -> str:
+    with file.open("rb") as content:
+        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
