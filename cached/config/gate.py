@@ -39,9 +39,9 @@ class Gate(Section):
 
     node: str | None = None
     """Name of the node's object, such as $(NODE_NAME) of the downward API."""
-    taint: str = "cached.dev/not-ready"
+    taint: str | None = "cached.dev/not-ready"
     """Key of the startup taint that is taken away once the node is ready; empty for none."""
-    condition: str = ""
+    condition: str | None = None
     """Type of a condition of the node that becomes true then, such as cached.dev/Ready; empty for none."""
     deadline: Seconds = 600.0
     """The node is ready when it serves, and all is warm that the catalog wants warm at the start, or so much
@@ -58,7 +58,7 @@ class Gate(Section):
 
     @field_validator("taint", "condition")
     @classmethod
-    def _key(cls, value: str) -> str:
+    def _key(cls, value: str | None) -> str | None:
         if value and (len(value) > _LONGEST or not _QUALIFIED.match(value)):
             raise ValueError("write a name with a domain before it, such as cached.dev/not-ready")
-        return value
+        return value or None

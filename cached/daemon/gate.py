@@ -18,10 +18,9 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 def gate_of(gate: Gate, node: str, root: Path, metrics: Metrics) -> GateKeeper:
     """What `gate` describes, for the node of that name; nothing is asked yet."""
     clock = SystemClock()
+    wish = Wish(gate.taint or "", gate.condition or "", gate.labels.prefix, gate.labels.most)
     return GateKeeper(
-        GateOptions(
-            node, gate.deadline, Wish(gate.taint, gate.condition, gate.labels.prefix, gate.labels.most)
-        ),
+        GateOptions(node, gate.deadline, wish),
         KubernetesNode(node, clock),
         root / "gate.json",
         _BOOT.read_text().strip(),

@@ -79,6 +79,16 @@ def test_a_catalog_closes_the_door_to_other_sources(tmp_path: Path) -> None:
         ("images: {mirror: '0.0.0.0:7402'}", "mirror: pullers show passwords there"),
         ("images: {mirror: 'mirror.test:7402'}", "mirror: pullers show passwords there"),
         ("images: {mirror: '7402'}", "images.mirror: write host:port"),
+        ("gate: {node: Node_1}", "gate.node: write the node's name"),
+        ("gate: {node: ''}", "gate.node"),
+        ("gate: {node: $(NODE_NAME)}", "gate.node"),
+        ("gate: {taint: 'a b'}", "gate.taint: write a name with a domain"),
+        ("gate: {condition: /Ready}", "gate.condition"),
+        ("gate: {deadline: never}", "gate.deadline: not a time"),
+        ("gate: {labels: {prefix: model.cached.dev}}", "gate.labels.prefix: write a domain of your own"),
+        ("gate: {labels: {prefix: kubernetes.io/}}", "gate.labels.prefix"),
+        ("gate: {labels: {prefix: node.k8s.io/}}", "gate.labels.prefix"),
+        ("gate: {labels: {most: 101}}", "gate.labels.most"),
         ("- a\n- b", "must be a mapping"),
         ("a: [", "not valid YAML"),
         ("capacity: 1\ncapacity: 2", "stands twice"),
@@ -106,6 +116,31 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str) -> None:
 def test_the_mirror_stays_on_its_node_unless_told(tmp_path: Path, said: str) -> None:
     file = write(tmp_path / "c.yaml", f"images: {{mirror: {said}}}")
     assert settings.load(file, {}).images.mirror
+
+
+def test_a_gate_is_off_until_the_node_is_named() -> None:
+    assert settings.load(None, {}).gate.node is None
+    gate = settings.load(None, {"CACHED__GATE__NODE": "ip-10-0-0-1.ec2.internal"}).gate
+    assert (gate.node, gate.taint, gate.condition, gate.deadline) == (
+        "ip-10-0-0-1.ec2.internal",
+        "cached.dev/not-ready",
+        None,
+        600,
+    )
+
+
+def test_a_gate_need_not_wait_take_taints_or_label(tmp_path: Path) -> None:
+    environ = {
+        "CACHED__GATE__TAINT": "",
+        "CACHED__GATE__CONDITION": "cached.dev/Ready",
+        "CACHED__GATE__DEADLINE": "0",
+        "CACHED__GATE__LABELS__MOST": "0",
+    }
+    gate = settings.load(None, environ).gate
+    assert (gate.taint, gate.condition, gate.deadline) == (None, "cached.dev/Ready", 0)
+    assert gate.labels.most == 0
+    file = write(tmp_path / "c.yaml", "gate: {taint: ''}\n")
+    assert settings.load(file, {}).gate.taint is None
 
 
 def test_all_faults_come_at_once(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.daemonset.built import HERE, daemon, environment, install, only
+from tests.daemonset.built import HERE, install, only, settings_of
 from tests.daemonset.fence import Fence
 from tests.daemonset.schemas import VERSIONS
 
@@ -200,8 +200,19 @@ def test_its_own_taints_do_not_keep_it_away() -> None:
     assert set(yaml.safe_load(taints)) <= tolerated
 
 
-def test_it_knows_its_node() -> None:
-    assert environment(daemon(install("examples/cluster")))["NODE_NAME"] == "node-1"
+def test_it_knows_its_node_and_asks_for_nothing_that_the_fence_refuses(tmp_path: Path) -> None:
+    objects = install("examples/cluster")
+    gate = settings_of(objects, tmp_path).gate
+    assert gate.node == "node-1"
+    policy = only(objects, "ValidatingAdmissionPolicy")["spec"]
+    values = {each["name"]: yaml.safe_load(each["expression"]) for each in policy["variables"][:3]}
+    assert gate.taint in values["taints"]
+    assert gate.labels.prefix == values["labelPrefix"]
+    assert (gate.condition or "cached.dev/Ready").startswith(values["conditionPrefix"])
+
+
+def test_without_the_component_there_is_no_gate(tmp_path: Path) -> None:
+    assert settings_of(install(""), tmp_path).gate.node is None
 
 
 def _verbs() -> set[tuple[str, str, str, str]]:

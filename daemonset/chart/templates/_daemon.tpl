@@ -16,7 +16,7 @@
 
 {{- /* Settings that the switches bring, as variables. */ -}}
 {{- define "cached.env" -}}
-{{- if or .Values.csi.enabled .Values.gate.enabled }}
+{{- if .Values.csi.enabled }}
 - name: NODE_NAME
   valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
 {{- end }}
@@ -29,6 +29,10 @@
 {{- if ne .Values.kubeletDirectory "/var/lib/kubelet" }}
 - {name: CACHED__CSI__KUBELET_ROOT, value: {{ .Values.kubeletDirectory }}}
 {{- end }}
+{{- end }}
+{{- if .Values.gate.enabled }}
+- name: CACHED__GATE__NODE
+  valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
 {{- end }}
 {{- if .Values.peers.enabled }}
 - name: POD_IP
