@@ -106,14 +106,15 @@ def node(disk: Loop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]
             model(machine, 1000, name)
         shutil.rmtree(machine.root / "opt/cached")  # it comes with the image
         assert machine.boot() == "running"
-        yield Node(machine, disk, tmp_path_factory.mktemp("files"))
+        node = Node(machine, disk, tmp_path_factory.mktemp("files"))
+        restarted = node.agent.apply(node.osc())
+        assert set(restarted) == {"containerd.service", "kubelet.service", *OURS}
+        node.healthy()
+        yield node
 
 
 def test_a_new_node_serves_before_kubelet_starts(node: Node) -> None:
-    """All units are restarted at the same time, kubelet and cached before what they need is there."""
-    restarted = node.agent.apply(node.osc())
-    assert set(restarted) == {"containerd.service", "kubelet.service", *OURS}
-    node.healthy()
+    """All units were restarted at the same time, kubelet and cached before what they need was there."""
     assert [*OURS, "kubelet.service"] == sorted([*OURS, "kubelet.service"], key=node.started)
     where = ("--noheadings", "--output=FSTYPE,LABEL", "/var/lib/cached")
     assert node.machine.run("findmnt", *where).split() == ["xfs", "cached"]
@@ -133,38 +134,47 @@ def test_the_same_config_again_restarts_nothing(node: Node) -> None:
 
 
 def test_a_model_more_restarts_nothing_and_is_followed(node: Node) -> None:
+    node.agent.apply(node.osc())
     assert node.agent.apply(node.osc(catalog=SECOND)) == []
     eventually(lambda: node.states() == {"first": "warm", "second": "warm"})
 
 
 def test_other_settings_restart_cached_and_leave_kubelet_and_disk_alone(node: Node) -> None:
-    before = pid(node.machine), node.started("kubelet.service"), node.machine.run("blkid", "-s", "UUID")
+    node.agent.apply(node.osc(catalog=SECOND))
+    node.healthy()
+
+    def seen() -> tuple[int, int, str]:
+        uuid = node.machine.run("findmnt", "--noheadings", "--output=UUID", "/var/lib/cached")
+        return pid(node.machine), node.started("kubelet.service"), uuid
+
+    before = seen()
     settings = QUIET.replace("capacity: 200MiB", "capacity: 100MiB")
     assert set(node.agent.apply(node.osc(settings, SECOND))) == set(OURS)
     node.healthy()
-    after = pid(node.machine), node.started("kubelet.service"), node.machine.run("blkid", "-s", "UUID")
-    assert before[0] != after[0]
-    assert before[1:] == after[1:]
+    assert before[0] != seen()[0]
+    assert before[1:] == seen()[1:]
     assert node.machine.cachectl("status")["space"]["capacity_bytes"] == 100 << 20
-    assert node.states() == {"first": "warm", "second": "warm"}
+    eventually(lambda: node.states() == {"first": "warm", "second": "warm"})
 
 
 def test_another_image_replaces_the_program(node: Node) -> None:
+    node.agent.apply(node.osc())
+    node.healthy()
     assert node.machine.run("cat", "/opt/cached/version") == "1\n"
     before = pid(node.machine)
-    settings = QUIET.replace("capacity: 200MiB", "capacity: 100MiB")
-    assert node.agent.apply(node.osc(settings, SECOND, version="2")) == ["cached-node-init.service"]
+    assert node.agent.apply(node.osc(version="2")) == ["cached-node-init.service"]
     node.healthy()
     assert node.machine.run("cat", "/opt/cached/version") == "2\n"
     assert pid(node.machine) not in (0, before), "the old program still runs"
 
 
 def test_the_next_boot_needs_no_agent(node: Node) -> None:
+    eventually(lambda: node.states()["first"] == "warm")
     node.machine.power_off()
     assert node.machine.boot() == "running"
     assert node.agent.unhealthy() == []
     assert [*OURS, "kubelet.service"] == sorted([*OURS, "kubelet.service"], key=node.started)
-    assert node.states() == {"first": "warm", "second": "warm"}
+    assert node.states()["first"] == "warm"
 
 
 def test_without_the_patch_the_node_is_as_it_was(node: Node) -> None:

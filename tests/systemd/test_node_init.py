@@ -29,11 +29,13 @@ def take(machine: Machine, disk: Loop) -> None:
 
 @pytest.fixture(scope="module")
 def machine(new_machine: NewMachine, disk: Loop) -> Machine:
+    """It was booted for the first time, with a blank disk."""
     machine = new_machine([disk.path])
     source = model(machine, 64 << 20)
     machine.write("/etc/cached/cached.yaml", SLOW)
     machine.write("/etc/cached/catalog.yaml", f"models:\n  m: {{source: '{source}', warm_at_start: true}}\n")
     take(machine, disk)
+    assert machine.boot() == "running"
     return machine
 
 
@@ -49,7 +51,6 @@ def node_init(machine: Machine, disk: Loop, *arguments: str) -> Any:
 
 
 def test_the_first_boot_makes_a_filesystem_and_serves_from_it(machine: Machine) -> None:
-    assert machine.boot() == "running"
     fs = mounted(machine)
     assert (fs["fstype"], fs["label"]) == ("xfs", "cached")
     assert {"noatime", "nosuid", "nodev"} <= set(fs["options"].split(","))
