@@ -119,6 +119,15 @@ def test_a_node_that_has_joined_anew_is_opened_anew() -> None:
     assert cluster.node.conditions[CONDITION].true
 
 
+def test_one_that_joins_anew_just_before_it_is_opened_is_found_out_at_once() -> None:
+    cluster = Cluster()
+    cluster.run(60)
+    cluster.node, cluster.outlook = joined("uid-2"), WARM
+    cluster.run(20)
+    assert cluster.node.taints == {FOREIGN}
+    assert cluster.decider.record.node == "uid-2"
+
+
 def test_an_api_server_that_is_away_is_asked_with_growing_pauses() -> None:
     cluster = Cluster()
     cluster.outlook, cluster.down = WARM, DOWN

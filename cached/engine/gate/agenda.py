@@ -108,8 +108,6 @@ class Agenda:
         self._decider.meet(node.uid, now)
         self._node = node
         self._read_at = now + self._rng.uniform(*self._pace.reread)
-        if isinstance(self._asked, Change):
-            self._labels_at = now + self._rng.uniform(*self._pace.labels)
         if not isinstance(self._asked, Read):  # which says nothing about rights to change it
             self._calm()
 
