@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 packages:
-	@.ci/packages xfsprogs e2fsprogs mount util-linux iproute2 nftables nginx-light nsd openssl docker-registry umoci skopeo busybox-static containerd runc prometheus
+	@.ci/packages xfsprogs e2fsprogs mount util-linux iproute2 nftables nginx-light nsd openssl docker-registry umoci skopeo busybox-static containerd runc prometheus systemd-container udev
 	@.ci/containerd trixie forky
 
 demo: $(STAMP) ## a real S3 server, a daemon, two models: see it work

@@ -28,6 +28,7 @@ is null. Fields may be added, never renamed or taken away.
   node ready     READINESS_RESPONSE
   node-init      {root, dry_run, settled, left: [{disk, reason}], steps: [{says,
                   how}], look_again}; settled is why disks need nothing, or null
+  gardener osc   an OperatingSystemConfig of extensions.gardener.cloud/v1alpha1
   certs          {ca: {file, key_file, expire_time, made}, nodes: [{names,
                   expire_time, renewed, tls}]}; tls is what peers.tls must say
   config check   {file, kind, valid}

@@ -272,6 +272,7 @@ def test_a_root_that_units_would_misread_is_refused(tmp_path: Path, root: str) -
         ),
         ("peers: {listen: '10.0.0.5:7400'}\n", "peers.listen", "CACHED__PEERS__LISTEN"),
         ("csi: {node: gpu-1}\n", "csi.node", "CACHED__CSI__NODE"),
+        ("gate: {node: gpu-1}\n", "gate.node", "CACHED__GATE__NODE"),
     ],
 )
 def test_what_is_one_nodes_own_does_not_go_to_all(

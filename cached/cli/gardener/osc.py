@@ -79,6 +79,7 @@ def _for_every_node(settings: Settings) -> None:
         "peers.advertise": settings.peers.advertise,
         "peers.listen": settings.peers.listen,
         "csi.node": settings.csi.node,
+        "gate.node": settings.gate.node,
     }
     for key, value in own.items():
         if value is not None:
