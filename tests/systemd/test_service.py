@@ -84,6 +84,21 @@ def test_kubelet_comes_after_it_and_without_it(machine: Machine) -> None:
     machine.run("systemctl", "start", "cached.service")
 
 
+@pytest.mark.parametrize("instead", ["false", "sleep infinity"])
+def test_kubelet_waits_no_longer_than_a_start_may_take(machine: Machine, instead: str) -> None:
+    """A daemon that ends at once, again and again, and one that never says that it serves."""
+    drop_in = "/etc/systemd/system/cached.service.d/95-broken.conf"
+    machine.run("systemctl", "stop", "kubelet.service", "cached.service")
+    machine.write(drop_in, f"[Service]\nExecStart=\nExecStart={instead}\nTimeoutStartSec=1\n")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", "kubelet.service", "cached.service", code=1)
+    assert machine.state("kubelet.service") == "active"
+    eventually(lambda: int(machine.show("cached.service", "NRestarts")[0]) > 1)
+    machine.run("rm", drop_in)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", "cached.service")
+
+
 def test_the_whole_catalog_is_handed_over_when_that_is_enabled(machine: Machine) -> None:
     source = model(machine, 1000, "other")
     machine.write("/etc/cached/catalog.yaml", f"models:\n  other: {{source: '{source}'}}\n")
