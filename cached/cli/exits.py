@@ -32,7 +32,7 @@ MEANING = {
     14: "the node's disk failed",
     15: "the target already holds another tree",
     16: "the node's container runtime does not answer",
-    UNFIT: "`containerd check` found a problem",
+    UNFIT: "`doctor` or `containerd check` found a problem",
     NOT_READY: "`node ready`: not all is warm that is to be",
     126: "exec: the program may not be run",
     127: "exec: there is no such program",

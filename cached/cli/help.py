@@ -25,6 +25,9 @@ is null. Fields may be added, never renamed or taken away.
   pin, unpin     {results: [{ref, artifact: ARTIFACT, error}]}
   verify         {done_bytes, total_bytes, corrupt: [{blob, refs}]}
   health         {status}; serving or not_serving
+  doctor         {view, well, checks: [{name, level, findings: [{level, subject,
+                  message, hint}]}]}; view is node or pod, level is ok, skipped,
+                  warning or problem
   node ready     READINESS_RESPONSE
   node-init      {root, dry_run, settled, left: [{disk, reason}], steps: [{says,
                   how}], look_again}; settled is why disks need nothing, or null

@@ -28,6 +28,7 @@ COMMANDS = {
     "evict": "cached.cli.evict:evict",
     "verify": "cached.cli.verify:verify",
     "health": "cached.cli.health:health",
+    "doctor": "cached.cli.doctor.command:doctor",
     "node": "cached.cli.node.command:node",
     "node-init": "cached.cli.node_init:node_init",
     "gardener": "cached.cli.gardener.command:gardener",

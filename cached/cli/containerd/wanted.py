@@ -38,14 +38,14 @@ def read_wanted(file: Path) -> list[Wanted]:
 
 def wanted_of(images: Images, address: str) -> list[Wanted]:
     """One for each upstream, by its host; `address` is that of the mirror."""
-    mirror = f"http://{_reachable(address)}"
+    mirror = f"http://{reachable(address)}"
     return [
         Wanted(host, mirror, upstream.endpoint or _server(host), upstream.ca_file)
         for host, upstream in sorted(images.upstreams.items())
     ]
 
 
-def _reachable(address: str) -> str:
+def reachable(address: str) -> str:
     """The address to ask where the mirror listens at every one."""
     host, _, port = address.rpartition(":")
     try:

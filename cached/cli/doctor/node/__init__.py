@@ -1,0 +1,1 @@
+"""What an operator's look at a node consists of."""

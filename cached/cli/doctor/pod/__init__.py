@@ -1,0 +1,1 @@
+"""What the look of a pod that uses models consists of."""

@@ -1,0 +1,5 @@
+"""Daemons for the doctor."""
+
+from tests.system.conftest import start
+
+__all__ = ["start"]
