@@ -31,7 +31,10 @@ READY = Condition("Ready", True, "KubeletReady", "")
 
 
 class Cluster:
-    """Takes steps one after the other. `asked` are those that were sent, with their times."""
+    """Takes steps one after the other. `asked` are those that were sent, with their times.
+
+    A stubborn one undoes at once whatever it lets in.
+    """
 
     def __init__(self, wish: Wish = BOTH, seed: int = 1, pace: Pace = Pace()) -> None:  # noqa: B008 - frozen
         self.wish = wish
@@ -44,6 +47,7 @@ class Cluster:
         self.warm: list[str] = []
         self.down: Unanswered | None = None
         self.may_change = True
+        self.stubborn = False
         self.asked: list[tuple[float, Step]] = []
         self.begin(None)
 
@@ -64,7 +68,7 @@ class Cluster:
         return [step for _, step in self.asked[before:]]
 
     def _step(self) -> Step:
-        step = self.agenda.next(self.now, self.outlook, self.warm)
+        step = self.agenda.next(self.now, self.outlook, lambda: self.warm)
         if isinstance(step, Rest):
             assert step.seconds > 0
             self.wake = self.now + step.seconds
@@ -75,7 +79,7 @@ class Cluster:
         if error is not None:
             self.agenda.failed(error, self.now)
         else:
-            self.node = after(self.node, step)
+            self.node = self.node if self.stubborn else after(self.node, step)
             self.agenda.saw(self.node, self.now)
         return step
 

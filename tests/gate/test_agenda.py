@@ -155,6 +155,19 @@ def test_missing_rights_are_asked_for_more_and_more_slowly() -> None:
     assert cluster.agenda.trouble == ""
 
 
+@pytest.mark.parametrize("wish", [BOTH, Wish(TAINT, "", PREFIX, 3), Wish("", "", PREFIX, 3)])
+def test_what_is_undone_at_once_is_not_done_over_and_over(wish: Wish) -> None:
+    cluster = Cluster(wish)
+    cluster.outlook, cluster.warm, cluster.stubborn = WARM, ["a"], True
+    cluster.run(3600)
+    assert len(cluster.asked) < 300
+    assert "undone at once" in cluster.agenda.trouble
+    cluster.stubborn = False
+    cluster.run(200)
+    assert cluster.node.labels == {"zone": "a", f"{PREFIX}a": "warm"}
+    assert (cluster.agenda.trouble, bool(cluster.decider.record.opened)) == ("", True)
+
+
 def test_labels_alone_are_refused_as_slowly() -> None:
     cluster = Cluster(Wish("", "", PREFIX, 3))
     cluster.outlook, cluster.warm, cluster.may_change = WARM, ["a"], False

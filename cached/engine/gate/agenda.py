@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,6 +76,9 @@ class Rest:
 
 Step = Read | Change | Report | Rest
 
+Warm = Callable[[], Sequence[str]]
+"""Models of the catalog that are warm, those that matter most first."""
+
 
 class Agenda:
     """One step after the other: `next` names it, then `saw` or `failed` tells what came of it.
@@ -97,8 +100,7 @@ class Agenda:
         self._pause = 0.0
         self.trouble = ""
 
-    def next(self, now: float, outlook: Outlook, warm: Sequence[str]) -> Step:
-        """warm: models of the catalog that are, those that matter most first."""
+    def next(self, now: float, outlook: Outlook, warm: Warm) -> Step:
         verdict = self._decider.look(now, outlook)
         self._asked = self._next(now, verdict, warm)
         return self._asked
@@ -106,6 +108,9 @@ class Agenda:
     def saw(self, node: NodeView, now: float) -> None:
         """The last step was answered, and the object is like this now."""
         self._decider.meet(node.uid, now)
+        if not _done(self._asked, node):
+            self.failed(Unanswered("what was changed is undone at once; does a webhook do that?"), now)
+            return
         self._node = node
         self._read_at = now + self._rng.uniform(*self._pace.reread)
         if not isinstance(self._asked, Read):  # which says nothing about rights to change it
@@ -120,28 +125,25 @@ class Agenda:
         self._node = None
         self.trouble = str(error)
 
-    def _next(self, now: float, verdict: Verdict, warm: Sequence[str]) -> Step:
+    def _next(self, now: float, verdict: Verdict, warm: Warm) -> Step:
         soon = now + _LOOK_EVERY
         if now < self._not_before:
             return Rest(min(self._not_before, soon) - now)
         if self._node is None or now >= self._read_at:
             return Read()
-        labels = changes(self._node.labels, self._wish.prefix, warm, self._wish.most)
         if self._decider.record.opened is None:
-            step = self._opening(now, verdict, self._node, labels)
+            step = self._opening(now, verdict, self._node, warm)
             if step is not None:
                 return step
         if now >= self._labels_at:
-            if labels:
+            if labels := self._labels(self._node, warm):
                 return Change(labels, "")
             self._labels_at = now + self._rng.uniform(*self._pace.labels)
         self._calm()
         wake = min(self._read_at, self._labels_at)
         return Rest((min(wake, soon) if self._decider.record.opened is None else wake) - now)
 
-    def _opening(
-        self, now: float, verdict: Verdict, node: NodeView, labels: dict[str, str | None]
-    ) -> Change | Report | None:
+    def _opening(self, now: float, verdict: Verdict, node: NodeView, warm: Warm) -> Change | Report | None:
         """The next step to show the verdict; None when it is shown, or its time has not come."""
         if not verdict.open:
             self._open_at = None
@@ -151,7 +153,7 @@ class Agenda:
             if now < self._open_at:
                 return None
             if self._wish.taint in node.taints:
-                return Change(labels, self._wish.taint)
+                return Change(self._labels(node, warm), self._wish.taint)
         if self._wish.condition:
             condition = Condition(self._wish.condition, verdict.open, _REASONS[verdict.reason], verdict.why)
             if node.conditions.get(condition.type) != condition:
@@ -160,5 +162,18 @@ class Agenda:
             self._decider.shown()
         return None
 
+    def _labels(self, node: NodeView, warm: Warm) -> dict[str, str | None]:
+        return changes(node.labels, self._wish.prefix, warm(), self._wish.most)
+
     def _calm(self) -> None:
         self._pause, self.trouble = 0.0, ""
+
+
+def _done(step: Step, node: NodeView) -> bool:
+    """Whether the object shows it."""
+    match step:
+        case Change(labels, taint):
+            return taint not in node.taints and all(node.labels.get(key) == labels[key] for key in labels)
+        case Report(condition):
+            return node.conditions.get(condition.type) == condition
+    return True

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cached.core.clock import Clock
 from cached.core.kubernetes import NodeObject, Unanswered
 from cached.engine.gate import records
-from cached.engine.gate.agenda import Agenda, Change, Pace, Read, Report, Rest, Step, Wish
+from cached.engine.gate.agenda import Agenda, Change, Pace, Read, Report, Rest, Step, Warm, Wish
 from cached.engine.gate.decider import Decider, Outlook, Reason, Record
 from cached.engine.views import GateState, GateView, ReadinessView
 from cached.kit.pool import Pool
@@ -83,13 +83,10 @@ class GateKeeper:
     async def run(
         self,
         readiness: Callable[[], ReadinessView],
-        warm: Callable[[], Sequence[str]],
+        warm: Warm,
         serving: Callable[[], bool],
     ) -> None:
-        """Forever. warm: names of the catalog's warm models, those that matter most first.
-
-        serving: whether the daemon tells others that it serves.
-        """
+        """Forever. serving: whether the daemon tells others that it serves."""
         files = Pool("gate", 1)
         try:
             self._kept = await files.run(records.load, self._record)
@@ -100,7 +97,7 @@ class GateKeeper:
             while True:
                 outlook = _outlook(readiness(), serving())
                 self._all_warm = outlook.warm
-                step = agenda.next(self._clock.monotonic(), outlook, warm())
+                step = agenda.next(self._clock.monotonic(), outlook, warm)
                 self._tell_opening()
                 await self._keep(files)
                 await self._take(step, agenda)
