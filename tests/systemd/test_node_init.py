@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ UNIT = "var-lib-cached.mount"
 UNITS = ("cached-node-init.service", "cached.service", "kubelet.service")
 # So slow that the model will not be warm before the tests have ended.
 SLOW = SETTINGS + "catalog: /etc/cached/catalog.yaml\ntransfer: {bandwidth: 64KiB}\ndrain_timeout: 0.1\n"
+MIRROR = "images: {mirror: '127.0.0.1:7402', upstreams: {registry.example: {}}}\n"
 
 
 def take(machine: Machine, disk: Loop) -> None:
@@ -32,7 +34,7 @@ def machine(new_machine: NewMachine, disk: Loop) -> Machine:
     """It was booted for the first time, with a blank disk."""
     machine = new_machine([disk.path])
     source = model(machine, 64 << 20)
-    machine.write("/etc/cached/cached.yaml", SLOW)
+    machine.write("/etc/cached/cached.yaml", SLOW + MIRROR)
     machine.write("/etc/cached/catalog.yaml", f"models:\n  m: {{source: '{source}', warm_at_start: true}}\n")
     take(machine, disk)
     assert machine.boot() == "running"
@@ -68,11 +70,19 @@ def test_nobody_waited_for_the_model(machine: Machine) -> None:
     assert machine.cachectl("describe", "m")["artifact"]["state"] == "fetching"
 
 
+def test_containerd_was_told_of_the_mirror(machine: Machine) -> None:
+    text = machine.run("cat", "/etc/containerd/certs.d/registry.example/hosts.toml")
+    assert tomllib.loads(text)["host"].keys() == {"http://127.0.0.1:7402"}
+
+
 def test_a_second_run_changes_nothing(machine: Machine, disk: Loop) -> None:
     before = (mounted(machine), machine.show("cached.service", "MainPID"))
     done = node_init(machine, disk)
     assert done["settled"] == f"/var/lib/cached is mounted already, from {disk.path}"
-    assert [step["says"] for step in done["steps"]] == ["start cached"]
+    assert [step["says"] for step in done["steps"]] == [
+        "have containerd ask cached for images",
+        "start cached",
+    ]
     assert (mounted(machine), machine.show("cached.service", "MainPID")) == before
 
 
@@ -85,6 +95,7 @@ def test_a_run_that_was_cut_off_before_the_mount_is_taken_up(machine: Machine, d
         "write the mount unit of /var/lib/cached",
         "have systemd read it",
         "mount /var/lib/cached",
+        "have containerd ask cached for images",
         "start cached",
     ]
     assert machine.run("findmnt", "/var/lib/cached", code=1) == "", "a dry run has mounted it"
