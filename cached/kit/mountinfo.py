@@ -20,8 +20,8 @@ class Mount:
 
     root: what of the filesystem is shown, as a path in that filesystem; it ends with `//deleted` when that
     is gone. point: where it is shown. shared: what is mounted below it appears in other namespaces too.
-    receives: what others mount below it appears here. kind: of filesystem, such as xfs. source: a device, or
-    whatever the filesystem says.
+    group: the number of those that tell each other, empty when it is not shared. receives: what others mount
+    below it appears here. kind: of filesystem, such as xfs. source: a device, or what the filesystem says.
     """
 
     id: int
@@ -32,6 +32,7 @@ class Mount:
     receives: bool = False
     kind: str = ""
     source: str = ""
+    group: str = ""
 
     @property
     def read_only(self) -> bool:
@@ -68,7 +69,7 @@ def _mount(fields: list[bytes]) -> Mount | None:
     if len(fields) < _BEFORE_TAGS or not fields[0].isdigit() or b"-" not in fields[_BEFORE_TAGS:]:
         return None
     hyphen = fields.index(b"-", _BEFORE_TAGS)
-    tags = [tag.partition(b":")[0] for tag in fields[_BEFORE_TAGS:hyphen]]
+    tags = {key: value for key, _, value in (tag.partition(b":") for tag in fields[_BEFORE_TAGS:hyphen])}
     kind, source, *_ = [*fields[hyphen + 1 :], b"", b""]
     return Mount(
         id=int(fields[0]),
@@ -79,6 +80,7 @@ def _mount(fields: list[bytes]) -> Mount | None:
         receives=b"shared" in tags or b"master" in tags,
         kind=_name(kind),
         source=_name(source),
+        group=_name(tags.get(b"shared", b"")),
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cached.cli.doctor.checks import CHECKS
+from cached.cli.doctor.run import told
+from cached.cli.doctor.scene import open_scene
 from cached.cli.finding import Finding, Level
 from tests.system.daemon import BIN, Daemon, clean_environment
 
@@ -24,8 +27,8 @@ class Report:
     @property
     def bad(self) -> list[tuple[str, str]]:
         """Check and message of all that is not well; each says what to do."""
-        told = [(name, each) for name, found in self.findings.items() for each in found]
-        wrong = [(name, each) for name, each in told if each.level in ("warning", "problem")]
+        every = [(name, each) for name, found in self.findings.items() for each in found]
+        wrong = [(name, each) for name, each in every if each.level in ("warning", "problem")]
         assert all(each.hint for _, each in wrong), wrong
         problem = any(each.level == "problem" for _, each in wrong)
         assert self.code == (17 if problem else 0)
@@ -61,12 +64,12 @@ def examine(
         check=False,
     )
     assert done.stdout, done.stderr
-    told = json.loads(done.stdout)
+    report = json.loads(done.stdout)
     return Report(
         done.returncode,
-        told["view"],
-        {each["name"]: each["level"] for each in told["checks"]},
-        {each["name"]: [Finding(**found) for found in each["findings"]] for each in told["checks"]},
+        report["view"],
+        {each["name"]: each["level"] for each in report["checks"]},
+        {each["name"]: [Finding(**found) for found in each["findings"]] for each in report["checks"]},
     )
 
 
@@ -77,3 +80,17 @@ def model(directory: Path, name: str = "tiny") -> str:
     (place / "config.json").write_text("{}")
     (place / "weights.bin").write_bytes(b"w" * 100_000)
     return f"file://{place}"
+
+
+def seen(daemon: Daemon, check: str, config: Path | None = None) -> list[Finding]:
+    """What one check finds, in this process: as quick as it can be."""
+    scene = open_scene(daemon.operator_address, config, "", {})
+    (made,) = [each for each in CHECKS[scene.view] if each.name == check]
+    return list(told(made, scene))
+
+
+def bad(findings: Iterable[Finding]) -> list[str]:
+    """What is not well; each says what to do."""
+    wrong = [each for each in findings if each.level in ("warning", "problem")]
+    assert all(each.hint for each in wrong), wrong
+    return [each.message for each in wrong]

@@ -111,7 +111,7 @@ def test_what_is_wrong_among_neighbours(
 )
 def test_why_a_connection_fails(error: OSError, kind: str, said: str) -> None:
     if isinstance(error, ssl.SSLCertVerificationError):
-        error.verify_message = "certificate has expired"
+        error.verify_code, error.verify_message = 10, "certificate has expired"
     fault = dial.explain(error)
     assert fault.kind == kind
     assert said in fault.text

@@ -145,16 +145,29 @@ def test_limits_that_are_wide_enough() -> None:
     assert bad(limits.judge(Use(50, 1 << 30), Use(100, 8192), Use(3, 128))) == []
 
 
-def at(point: str, *, shared: bool, options: str = "rw") -> Mount:
-    return Mount(1, "/", point, frozenset({options}), shared=shared)
+def at(point: str, *, group: str = "", options: str = "rw") -> Mount:
+    return Mount(1, "/", point, frozenset({options}), shared=bool(group), group=group)
 
 
-RUN = Place(Path("/run/cached/mounts"), at("/run", shared=True))
-KUBELET = Place(Path("/var/lib/kubelet/pods"), at("/", shared=False), alone=True)
+RUN = Place(Path("/run/cached/mounts"), reaches=True)
+KUBELET = Place(Path("/var/lib/kubelet/pods"), reaches=False, alone=True)
+
+
+@pytest.mark.parametrize(
+    ("beneath", "reaches"),
+    [
+        (at("/run", group="7"), True),
+        (at("/run", group="9"), False),  # shared, but with copies of its own namespace alone
+        (at("/run"), False),
+        (None, False),
+    ],
+)
+def test_mounts_reach_whoever_shares_them(beneath: Mount | None, reaches: bool) -> None:
+    assert mounts.reaches(beneath, [at("/"), at("/host/run", group="7")]) is reaches
 
 
 def test_mounts_that_reach_the_pods() -> None:
-    trees = [at("/run/cached/mounts/ab", shared=True, options="ro")]
+    trees = [at("/run/cached/mounts/ab", options="ro")]
     assert bad(mounts.judge([RUN, KUBELET], trees, may_mount=True)) == []
     assert bad(mounts.judge([RUN], trees, may_mount=None)) == []
 
@@ -162,17 +175,17 @@ def test_mounts_that_reach_the_pods() -> None:
 @pytest.mark.parametrize(
     ("place", "others", "may_mount", "said"),
     [
-        (replace(RUN, beneath=at("/run", shared=False)), [], True, "is on no shared mount"),
-        (replace(KUBELET, alone=False), [], True, "/var/lib/kubelet/pods is on no shared mount"),
+        (replace(RUN, reaches=False), [], True, "/run/cached/mounts is on no mount that is shared"),
+        (replace(KUBELET, alone=False), [], True, "/var/lib/kubelet/pods is on no mount that is shared"),
         (RUN, [], False, "has no CAP_SYS_ADMIN"),
-        (RUN, [at("/run/cached/mounts/ab", shared=True)], True, "/run/cached/mounts/ab is mounted writable"),
+        (RUN, [at("/run/cached/mounts/ab")], True, "/run/cached/mounts/ab is mounted writable"),
     ],
-)
+)  # fmt: skip
 def test_mounts_that_do_not(place: Place, others: list[Mount], may_mount: bool, said: str) -> None:
     level, message = only(mounts.judge([place], others, may_mount=may_mount))
     assert (level, said in message) == ("problem", True)
 
 
 def test_what_is_mounted_deeper_or_elsewhere_is_not_ours() -> None:
-    others = [at("/run/cached/mounts/ab/c", shared=True), at("/run/other", shared=True)]
+    others = [at("/run/cached/mounts/ab/c"), at("/run/other")]
     assert bad(mounts.judge([RUN], others, may_mount=True)) == []

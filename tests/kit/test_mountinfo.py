@@ -26,6 +26,7 @@ def test_fields() -> None:
     assert third.point == "/var/lib/a b\tc\nd\\e"
     assert (third.root, third.read_only, third.shared) == ("/trees/ab//deleted", True, True)
     assert (second.receives, third.receives, third.kind, third.source) == (False, True, "xfs", "x y")
+    assert (first.group, second.group, third.group) == ("", "", "7")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ PATIENCE: Final = 2.0
 # A blob that nobody has, and a tree that nobody coordinates: so nothing comes of asking.
 _NOTHING: Final = "0" * 64
 _MOST_BYTES: Final = 4096
+# OpenSSL's X509_V_ERR_… for a chain that leads to nobody known, which depends on what of it was shown.
+_NO_ISSUER: Final = (18, 19, 20, 21)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +61,19 @@ def data(address: str, identity: Identity | None) -> Fault | None:
     return None
 
 
-def control(address: str, identity: Identity | None, me: str) -> Fault | None:
-    """Why the daemon at `host:port` would not deal with the one known as `me`; None when it would."""
+def control(address: str, identity: Identity | None, me: str = "") -> Fault | None:
+    """Why the daemon at `host:port` is not reached; None when it is.
+
+    me: would it deal with the member of that address, too, this node.
+    """
     try:
         # gRPC's own errors explain nothing. Its server speaks first, unless it refuses our certificate.
         with _connected(address, identity, ["h2"]) as connection:
-            connection.recv(1)
+            if not connection.recv(1):
+                return Fault("ours", "it hangs up when it sees this node's certificate")
     except OSError as error:
         return explain(error)
-    return _survey(address, identity, me)
+    return _survey(address, identity, me) if me else None
 
 
 def _survey(address: str, identity: Identity | None, me: str) -> Fault | None:
@@ -100,14 +106,15 @@ def _survey(address: str, identity: Identity | None, me: str) -> Fault | None:
 def explain(error: OSError) -> Fault:
     """What a failed connection means. Pure."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Fault("theirs", f"its certificate is not believed: {error.verify_message}")
+        why = "it is from another CA" if error.verify_code in _NO_ISSUER else error.verify_message
+        return Fault("theirs", f"its certificate is not believed: {why}")
     if isinstance(error, ssl.SSLError):
         reason = (getattr(error, "reason", "") or "it hung up").lower().replace("_", " ")
         if "alert" in reason:
             return Fault("ours", f"it does not believe this node's certificate: {reason}")
         return Fault("theirs", f"no TLS is spoken there: {reason}")
     if isinstance(error, TimeoutError):
-        return Fault("network", f"no answer within {PATIENCE:g} s, as where a firewall drops what is sent")
+        return Fault("network", f"no answer within {PATIENCE:g} s, as where a firewall drops it")
     if isinstance(error, socket.gaierror):
         return Fault("network", "there is no such name")
     return Fault("network", error.strerror or type(error).__name__)

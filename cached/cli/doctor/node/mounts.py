@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,11 +25,11 @@ _PROPAGATION: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A directory that the daemon mounts below. beneath: what it lies on. alone: nobody outside of its mount
-    namespace needs to see what is mounted there."""
+    """A directory that the daemon mounts below. reaches: others are told of what it mounts there. alone:
+    nobody outside of its mount namespace needs to see it."""
 
     directory: Path
-    beneath: Mount | None
+    reaches: bool
     alone: bool = False
 
 
@@ -37,19 +38,30 @@ def look(scene: Scene) -> Iterator[Finding]:
     if settings is None:
         raise Skipped("the settings cannot be read")
     wanted = []
-    mounts = mountinfo.read(scene.proc)
     if settings.publish.mode == "bind":
         wanted.append((settings.publish.directory, False))
+    elsewhere = scene.process is not None and scene.process.elsewhere
     if settings.csi.driver is not None:
         # Kubelet, in the namespace of the host, needs no propagation if the daemon is there, too.
-        alone = scene.process is not None and not scene.process.elsewhere and _with_init()
+        alone = scene.process is not None and not elsewhere and _with_init()
         wanted.append((settings.csi.kubelet_root / "pods", alone))
     if not wanted:
         raise Skipped("nothing is mounted for pods: publish.mode is directory, and csi.driver is not set")
+    mounts = mountinfo.read(scene.proc)
+    others = _of_host() if elsewhere else mounts
     places = [
-        Place(directory, covering(mounts, str(scene.real(directory))), alone) for directory, alone in wanted
+        Place(directory, reaches(covering(mounts, str(scene.real(directory))), others), alone)
+        for directory, alone in wanted
     ]
     yield from judge(places, mounts, may_mount=_may_mount(scene) if scene.process else None)
+
+
+def reaches(beneath: Mount | None, others: Sequence[Mount]) -> bool:
+    """Whether what is mounted below a mount appears where `others` are, too. Pure.
+
+    Shared is not enough: a unit's own namespace is, but among its own copies alone.
+    """
+    return beneath is not None and beneath.shared and beneath.group in {other.group for other in others}
 
 
 def judge(places: Sequence[Place], mounts: Sequence[Mount], *, may_mount: bool | None) -> Iterator[Finding]:
@@ -64,11 +76,11 @@ def judge(places: Sequence[Place], mounts: Sequence[Mount], *, may_mount: bool |
     for place in places:
         name = str(place.directory)
         open_ = [each for each in mounts if Path(each.point).parent == place.directory and not each.read_only]
-        if place.beneath is not None and not place.beneath.shared and not place.alone:
+        if not place.reaches and not place.alone:
             yield Finding(
                 "problem",
                 name,
-                f"{name} is on no shared mount: pods do not see what is mounted below it",
+                f"{name} is on no mount that is shared with the host: pods see nothing that is mounted below",
                 _PROPAGATION,
             )
         elif open_ and not place.alone:
@@ -80,6 +92,13 @@ def judge(places: Sequence[Place], mounts: Sequence[Mount], *, may_mount: bool |
             )
         else:
             yield Finding("ok", name, f"what is mounted below {name} reaches the pods")
+
+
+def _of_host() -> list[Mount]:
+    """What the first process sees, which is the host's where the daemon's is seen; or else this one."""
+    with suppress(OSError):
+        return mountinfo.read(Path("/proc/1"))
+    return mountinfo.read()
 
 
 def _may_mount(scene: Scene) -> bool:

@@ -46,7 +46,7 @@ def look(scene: Scene) -> Iterator[Finding]:
 def _own(known: ListPeersResponse, identity: Identity | None) -> Neighbour:
     return Neighbour(
         known.address,
-        control=dial.control(known.address, identity, known.address),
+        control=dial.control(known.address, identity),
         data=dial.data(known.data_address, identity),
     )
 
