@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cached._proto.v1.operator_pb2 import (
+    PEER_STATE_ASIDE,
     PEER_STATE_BANNED,
     PEER_STATE_OK,
     ListPeersResponse,
@@ -97,6 +98,14 @@ def test_what_is_wrong_among_neighbours(
     found = only(about_peers.judge(told, own, [], turned_away=turned_away))
     assert found[0] == level
     assert said in found[1]
+
+
+def test_one_that_is_left_alone_and_is_there() -> None:
+    told = known(peers=[Peer(address="10.0.1.0:7500", state=PEER_STATE_ASIDE, failure_count=4)])
+    level, message = only(about_peers.judge(told, ME, others((None, None)), turned_away=0))
+    assert (level, "left alone for a while after 4 failures" in message) == ("warning", True)
+    found = bad(about_peers.judge(told, ME, others((SILENT, None)), turned_away=0))
+    assert found == [("problem", "10.0.1.0:7500: no answer within 2 s")]
 
 
 @pytest.mark.parametrize(

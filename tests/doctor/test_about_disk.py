@@ -30,7 +30,8 @@ WELL = Disk(
     read_only=False,
     direct=True,
     with_kubelet=False,
-    room=Room(capacity=900 * GIB, used=550 * GIB, reserved=0, held=10 * GIB),
+    capacity=900 * GIB,
+    room=Room(used=550 * GIB, reserved=0, held=10 * GIB),
 )
 
 
@@ -41,6 +42,7 @@ def test_a_good_disk_is_told_with_its_device() -> None:
     )  # fmt: skip
     for same in (
         replace(WELL, room=None, min_free=None),
+        replace(WELL, free=100 * GIB, room=Room(0, 0, 0), capacity=None),
         replace(WELL, mount=None),
         replace(WELL, direct=None),
         replace(WELL, files=0, files_free=0),
@@ -68,8 +70,8 @@ def test_a_network_filesystem_is_no_place_for_a_cache(kind: str) -> None:
         ({"files": 5000, "files_free": 499}, "warning", "room for 499 more files"),
         ({"free": 40 * GIB}, "warning", "40.0 GiB free, 50.0 GiB must stay free"),
         ({"free": 40 * GIB, "room": None}, "warning", "must stay free"),
-        ({"free": 0, "room": Room(900 * GIB, 20 * GIB, 0, 10 * GIB)}, "problem", "nothing can be fetched"),
-        ({"free": 100 * GIB, "room": Room(900 * GIB, 0, 0, 0)}, "warning", "others leave room for 50.0 GiB"),
+        ({"free": 0, "room": Room(20 * GIB, 0, 10 * GIB)}, "problem", "nothing can be fetched"),
+        ({"free": 100 * GIB, "room": Room(0, 0, 0)}, "warning", "others leave room for 50.0 GiB"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_it(change: dict[str, object], level: str, said: str) -> None:

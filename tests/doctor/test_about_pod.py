@@ -61,7 +61,7 @@ def test_a_socket_that_is_well() -> None:
         (Door(SOCKET), [at("/"), DIRECTORY], "though /run/cached/pods is mounted"),
         (Door(SOCKET, 0o666, False), [DIRECTORY], "does not serve"),
         (Door(SOCKET, 0o600, None, Denied("not by you", hint="be root")), [DIRECTORY], "not by you"),
-        (Door(SOCKET, 0o666, None, Unreachable("nobody listens")), [DIRECTORY], "nobody listens"),
+        (Door(SOCKET, 0o666, None, Unreachable("nobody there", hint="start")), [DIRECTORY], "nobody there"),
     ],
 )  # fmt: skip
 def test_a_socket_that_is_not(door: Door, mounts: list[Mount], said: str) -> None:

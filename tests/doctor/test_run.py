@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cached.cli.doctor.checks import CHECKS
+from cached.cli.doctor.scene import View
+from cached.cli.finding import Finding, worst
 
 PRELUDE = """
 import json, math, os, signal, sys, threading, time
@@ -139,7 +145,12 @@ def test_nothing_is_left_running_when_the_caller_leaves() -> None:
     "levels", [("ok", "skipped"), ("skipped",), ("warning", "ok"), ("problem", "warning"), ()]
 )
 def test_the_gravest_counts(levels: tuple[Any, ...]) -> None:
-    from cached.cli.finding import Finding, worst
-
     wanted = {("ok", "skipped"): "ok", ("skipped",): "skipped", ("warning", "ok"): "warning", (): "ok"}
     assert worst(Finding(level, "", "") for level in levels) == wanted.get(levels, "problem")
+
+
+def test_the_page_on_operations_names_every_check() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    section = text.partition("## cachectl doctor")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert re.findall(r"`(\w+)`", " ".join(rows)) == [check.name for check in CHECKS[View.NODE]]

@@ -24,7 +24,7 @@ class Check:
 
     name: str
     look: Callable[[Scene], Iterator[Finding]]
-    seconds: float = 5.0
+    seconds: float = 10.0
     silence: tuple[str, str] = ("", "try again; see the daemon's log")
 
 

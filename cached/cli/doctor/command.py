@@ -36,7 +36,8 @@ def doctor(ctx: click.Context, options: Options, config: Path | None, model: str
     does not. What cannot be seen from here is skipped, with the reason: run it as root on the node, and in
     the daemon's own container.
 
-    The exit code is 17 when there is a problem; warnings are none.
+    Each check has seconds only, and no more than --timeout. The exit code is 17 when there is a problem;
+    warnings are none.
 
     \b
     Examples:

@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from cached.client import OperatorClient
 
 _PATIENCE: Final = 2.0
-
-
-class Silent(Unreachable):
-    """Somebody takes connections, and says nothing."""
+_ABSENT: Final = "see why: systemctl status cached; or the daemon's pod on this node, and its log"
+_SILENT: Final = "see its log; its watchdog or kubelet restarts it, or do so by hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +60,16 @@ def entered(path: Path) -> Iterator[tuple[OperatorClient, bool]]:
         try:
             probe.connect(str(path))
         except OSError:
-            raise diagnose(path) from None
+            error = diagnose(path)
+            raise (
+                Unreachable(error.message, hint=_ABSENT) if isinstance(error, Unreachable) else error
+            ) from None
     with OperatorClient(str(path)) as client:
         try:
             serving = client.serving(timeout=_PATIENCE)
         except (TimedOut, Unreachable):
-            raise Silent(
+            raise Unreachable(
                 f"the daemon takes connections at {path}, and says nothing: it hangs, or lacks CPU",
-                hint="see its log; its watchdog or kubelet restarts it, or do so by hand",
+                hint=_SILENT,
             ) from None
         yield client, serving

@@ -20,8 +20,7 @@ _PATIENCE: Final = 1.0
 class Process:
     """One that can be looked into.
 
-    elsewhere: it has a mount namespace of its own, as in a container. apart: a network of its own, as a pod
-    has.
+    elsewhere: it has other files, as in a container. apart: it has a network of its own, as a pod has.
     """
 
     pid: int
@@ -69,9 +68,10 @@ def listener(path: Path) -> Process | None:
         found = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS_OF_PEER.size)
         pid, _, _ = _CREDENTIALS_OF_PEER.unpack(found)
         if pid:  # of another namespace of processes it is not told
-            return Process(pid, elsewhere=_differs(pid, "mnt"), apart=_differs(pid, "net"))
+            elsewhere = _differs(pid, "ns/mnt") or _differs(pid, "root")
+            return Process(pid, elsewhere, apart=_differs(pid, "ns/net"))
     return None
 
 
-def _differs(pid: int, kind: str) -> bool:
-    return os.stat(f"/proc/{pid}/ns/{kind}").st_ino != os.stat(f"/proc/self/ns/{kind}").st_ino
+def _differs(pid: int, what: str) -> bool:
+    return not os.path.samestat(os.stat(f"/proc/{pid}/{what}"), os.stat(f"/proc/self/{what}"))

@@ -109,7 +109,9 @@ def _work(check: Check, scene: Scene, pipe: int) -> None:
     """Look, tell, and end this process: it is a copy of another, whose end is not to run here."""
     code = 1
     try:
-        os.dup2(os.open(os.devnull, os.O_RDWR), 2)  # libraries write there
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in range(3):  # whatever a library or a program of others writes, or asks
+            os.dup2(nowhere, number)
         for finding in told(check, scene):
             os.write(pipe, json.dumps(asdict(finding)).encode() + b"\n")
         code = 0

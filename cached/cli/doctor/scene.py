@@ -96,6 +96,8 @@ def open_scene(address: str | None, config: Path | None, model: str, environ: Ma
     socket = next(iter(there), tried[0])
     if view is View.POD:
         return Scene(view, socket, model)
+    if socket.parent.name == "pods":
+        socket = socket.parent.parent / "operator" / socket.name
     scene = _with_settings(socket, config, environ)
     if scene.settings is not None and not there and len(tried) > 1:
         # Where the settings say, then; there may be a daemon, with variables of its own.

@@ -27,7 +27,6 @@ _NVME: Final = (
 class Room:
     """As the daemon keeps the accounts, in bytes."""
 
-    capacity: int
     used: int
     reserved: int
     held: int
@@ -37,8 +36,8 @@ class Room:
 class Disk:
     """Sizes in bytes. mount: what the root lies on; None where that is not known. min_free: None where only
     the daemon could tell. files: that the filesystem can have at all, 0 for as many as fit. direct: whether
-    O_DIRECT works; None where it could not be tried. with_kubelet: kubelet's own data lie on it, too. room:
-    None while no daemon answers.
+    O_DIRECT works; None where it could not be tried. with_kubelet: kubelet's own data lie on it, too.
+    capacity: that was asked for; None where it is left to the daemon. room: None while no daemon answers.
     """
 
     root: Path
@@ -51,6 +50,7 @@ class Disk:
     read_only: bool
     direct: bool | None
     with_kubelet: bool
+    capacity: int | None
     room: Room | None
 
     @property
@@ -137,14 +137,14 @@ def _of_room(disk: Disk) -> Iterator[Finding]:
             "others fill this disk: free it; or unpin models, and let leases end (cachectl ls)",
         )
         return
-    if disk.room is None:
+    if disk.room is None or disk.capacity is None:
         return
     reach = disk.room.used + disk.room.reserved + disk.free - disk.min_free
-    if reach < disk.room.capacity // 2:
+    if reach < disk.capacity // 2:
         yield Finding(
             "warning",
             "room",
-            f"capacity is {show_bytes(disk.room.capacity)}, but others leave room for {show_bytes(reach)}",
+            f"capacity is {show_bytes(disk.capacity)}, but others leave room for {show_bytes(reach)}",
             "see what else fills the disk, or set capacity to what is there",
         )
 

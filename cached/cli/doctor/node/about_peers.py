@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cached._proto.v1.operator_pb2 import ListPeersResponse
 
 _NAMED: Final = 3
+_ASIDE: Final = 2  # PEER_STATE_ASIDE
 _BANNED: Final = 3  # PEER_STATE_BANNED
 _HINTS: Final = {
     "network": "see that the daemon there runs, and open both ports between nodes: NetworkPolicies, security"
@@ -71,7 +72,16 @@ def judge(
             f"{_named(banned)} sent wrong bytes",
             "cachectl verify there, and look at its disk; it is asked again after a while",
         )
-    well = sum(each.control is None and each.data is None for each in others)
+    reached = {each.address for each in others if each.control is None and each.data is None}
+    for peer in known.peers:
+        if peer.state == _ASIDE and peer.address in reached:
+            yield Finding(
+                "warning",
+                peer.address,
+                f"{peer.address} is reached, but left alone for a while after {peer.failure_count} failures",
+                "it is asked again by itself; if this comes back, see its log, its link and its disk",
+            )
+    well = len(reached)
     if well and well == len(others):
         how = "encrypted" if known.encrypted else "in plaintext"
         of_all = f" of {len(known.peers)}" if len(known.peers) > well else ""

@@ -35,7 +35,7 @@ def look(scene: Scene) -> Iterator[Finding]:
     room = None
     if status is not None:
         space = status.space
-        room = Room(space.capacity_bytes, space.used_bytes, space.reserved_bytes, space.held_bytes)
+        room = Room(space.used_bytes, space.reserved_bytes, space.held_bytes)
     yield from about_disk.judge(
         Disk(
             root=settings.root,
@@ -48,6 +48,7 @@ def look(scene: Scene) -> Iterator[Finding]:
             read_only=bool(usage.f_flag & os.ST_RDONLY),
             direct=_direct(here / "lock"),
             with_kubelet=_same_device(here, settings.csi.kubelet_root),
+            capacity=settings.capacity,
             room=room,
         )
     )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from cached.cli.doctor.door import Door, Silent, knock
+from cached.cli.doctor.door import Door, knock
 from cached.cli.doctor.scene import Scene
 from cached.cli.finding import Finding
-from cached.core.errors import Denied
 
 _LOG: Final = "see its log: journalctl -u cached, or kubectl logs"
 _STATUS: Final = "see why: systemctl status cached, or kubectl describe and kubectl logs"
@@ -53,8 +52,7 @@ def _of_door(name: str, door: Door, wanted: int | None) -> Iterator[Finding]:
     if door.mode is None:
         yield Finding("problem", name, f"there is no socket at {door.path}, but the other one is there", _LOG)
     elif door.fault is not None:
-        hint = door.fault.hint if isinstance(door.fault, Denied | Silent) else _STATUS
-        yield Finding("problem", name, door.fault.message, hint)
+        yield Finding("problem", name, door.fault.message, door.fault.hint)
     elif not door.serving:
         yield Finding(
             "problem",

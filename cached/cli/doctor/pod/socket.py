@@ -10,7 +10,6 @@ from cached import __version__
 from cached.cli.doctor.door import Door, knock
 from cached.cli.doctor.scene import Scene
 from cached.cli.finding import Finding
-from cached.core.errors import Denied
 from cached.kit import mountinfo
 from cached.kit.mountinfo import Mount
 
@@ -40,8 +39,7 @@ def judge(door: Door, mounts: Sequence[Mount], version: str) -> Iterator[Finding
             "problem", "socket", f"there is no socket at {door.path}{_why(door.path, points)}", _MOUNT
         )
     elif door.fault is not None:
-        hint = door.fault.hint if isinstance(door.fault, Denied) else "see the daemon's pod on this node"
-        yield Finding("problem", "socket", door.fault.message, hint)
+        yield Finding("problem", "socket", door.fault.message, door.fault.hint)
     elif not door.serving:
         message = "the daemon does not serve: it starts, stops, or has no disk"
         yield Finding(
