@@ -123,7 +123,7 @@ class Machine:
 
     def boot(self) -> str:
         """Start it, and wait until all that was to start has, or has failed; returns systemd's verdict."""
-        name = self.root.parent.name.replace("_", "-")
+        name = self.root.parent.name.replace("_", "x")  # none may end with a hyphen
         devices = [f"--bind={device}" for device in self._devices]
         self._nspawn = subprocess.Popen(
             [

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cached.cli.doctor.scene import Scene
 from cached.cli.finding import Finding
+
+if TYPE_CHECKING:
+    from cached.cli.doctor.scene import Scene
 
 
 class Skipped(Exception):

@@ -11,9 +11,6 @@ import click
 
 from cached.cli import exits
 from cached.cli.doctor import page
-from cached.cli.doctor.checks import CHECKS
-from cached.cli.doctor.run import examine
-from cached.cli.doctor.scene import open_scene
 from cached.cli.finding import worst
 from cached.cli.options import Options, Output, output, pass_options, shared
 from cached.cli.render import emit
@@ -45,6 +42,10 @@ def doctor(ctx: click.Context, options: Options, config: Path | None, model: str
       kubectl -n cached-system exec ds/cached -- cachectl doctor
       cachectl doctor -o json | jq -r '.checks[].findings[] | select(.level == "problem") | .message'
     """
+    from cached.cli.doctor.checks import CHECKS
+    from cached.cli.doctor.run import examine
+    from cached.cli.doctor.scene import open_scene
+
     scene = open_scene(options.address, config, model, os.environ)
     done = []
     for examined in examine(CHECKS[scene.view], scene, options.timeout or math.inf):
