@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+CLUSTERS := tests/net tests/images/test_cluster.py
+
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
@@ -30,8 +32,8 @@ demo: $(STAMP) ## a real S3 server, a daemon, two models: see it work
 # Clusters by themselves, since their links are to be the limit. The rest in two processes: much of a test's time is
 # its daemon's start, or a wait for a fault to show.
 test: $(STAMP) packages ## all tests but the slow ones
-	$(BIN)/python -m pytest -m 'not slow' tests/net
-	$(BIN)/python -m pytest -m 'not slow' --ignore tests/net --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest -m 'not slow' $(CLUSTERS)
+	$(BIN)/python -m pytest -m 'not slow' $(CLUSTERS:%=--ignore %) --numprocesses 2 --dist worksteal
 
 test-slow: $(STAMP) packages ## the long campaigns
 	$(BIN)/python -m pytest -m slow --timeout 1800

@@ -28,6 +28,7 @@ from cached.store.lending import Lending
 from cached.store.lock import RootLock
 from cached.store.losses import Losses
 from cached.store.naming import Naming
+from cached.store.pace import Pace
 from cached.store.parts import Parts
 from cached.store.probe import Probe
 from cached.store.records import (
@@ -428,6 +429,13 @@ class Store:
         Closing it stops the reading.
         """
         return Verification(self._parts, self._losses, tree).run()
+
+    async def examine(self, blob: Digest) -> None:
+        """Read a complete blob again; one that is wrong goes to quarantine, with the trees that hold it.
+
+        Nothing happens for a blob that is not here. Raises DiskFault.
+        """
+        await self._losses.examine(blob, Pace(0))
 
     def space(self) -> Space:
         """The room, as it is now."""

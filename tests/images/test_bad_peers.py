@@ -15,6 +15,7 @@ from tests.images.pictures import MIB, SAID, hello
 from tests.images.site import Node, Upstream
 from tests.peers.ca import make_ca
 from tests.servers.containerd import lacking
+from tests.system.waiting import eventually
 
 MADE, OTHER = hello(24 * MIB), hello(24 * MIB, seed=2, says="other")
 LAYER, OTHER_LAYER = MADE.layers[-1].digest, OTHER.layers[-1].digest
@@ -29,11 +30,11 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield cluster
 
 
-def rot(file: Path) -> None:
-    """Flip a bit in each mebibyte, as a bad disk would: nothing else of the file changes."""
+def rot(file: Path, begin: int = 0) -> None:
+    """Flip a bit in each mebibyte from there on, as a bad disk would: nothing else of the file changes."""
     before = file.stat()
     with file.open("r+b") as content:
-        for at in range(0, before.st_size, MIB):
+        for at in range(begin, before.st_size, MIB):
             byte = os.pread(content.fileno(), 1, at)
             os.pwrite(content.fileno(), bytes([byte[0] ^ 1]), at)
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -87,6 +88,31 @@ def test_a_runtime_that_has_wrong_bytes_gives_them_to_no_puller(node: Node, upst
     assert node.daemon.logged(GIVEN_TO_NOBODY)
     assert got(node, upstream) == LAYER
     assert blob_file(node).exists()
+
+
+@pytest.mark.parametrize("node", ["1.7"], indirect=True)
+def test_what_rots_in_a_nodes_own_cache_is_found_before_it_is_given(node: Node, upstream: Upstream) -> None:
+    name = upstream.offer("team/app", MADE)
+    node.daemon.start()
+    node.warm(name)
+    node.daemon.terminate()
+    file = blob_file(node)
+    rot(file, begin=17 * MIB)
+    node.daemon.start()
+    upstream.front.forget()
+    node.containerd.pull(name)
+    assert node.containerd.run(name, *SAID) == "hello\n"
+    (seen,) = upstream.front.requests(f"/v2/*/blobs/{LAYER}")
+    assert seen.headers["range"] == f"bytes={16 * MIB}-", "what comes before is right"
+    eventually(lambda: not file.exists())
+    assert [each.name[:64] for each in (node.daemon.root / "quarantine").iterdir()] != []
+    # The next one gets it from here again.
+    node.containerd.remove(name)
+    eventually(lambda: not (node.containerd.blobs / LAYER[7:]).exists())
+    node.warm(name)
+    upstream.front.forget()
+    node.containerd.pull(name)
+    assert upstream.read() == 0
 
 
 def start(node: Node) -> None:

@@ -136,6 +136,18 @@ async def test_what_was_evicted_is_offered_no_more(tmp_path: Path, model: Path) 
         assert two.from_source >= size_of(model) - 1000  # c.json and d.json are one blob
 
 
+async def test_who_drains_offers_nothing_again(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cached.engine.swarm.swarms._LOOK_EVERY", 0.02)
+    async with open_nodes(tmp_path / "nodes", 2, entry(model)) as [one, _]:
+        answer = await one.ready("m")
+        assert offers(one, answer.tree) == 4
+        await one.engine.drain(0)
+        await asyncio.sleep(0.2)
+        assert offers(one, answer.tree) == 0
+
+
 async def test_a_neighbour_with_wrong_bytes_on_its_disk_is_found_out(tmp_path: Path, model: Path) -> None:
     async with open_nodes(tmp_path / "nodes", 2, entry(model)) as [one, two]:
         answer = await one.ready("m")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -12,7 +11,7 @@ from typing import Final
 from cached.core.chunks import chunk_size_for
 from cached.core.clock import Clock
 from cached.core.digest import Digest
-from cached.core.errors import Busy, CachedError, Corrupt, Denied, Unauthenticated
+from cached.core.errors import CachedError, Corrupt, Denied, Unauthenticated
 from cached.core.image import SCHEME, Repository
 from cached.core.registry import NODE, Found, Reader, Registry, blob_path, file_of
 from cached.core.source import RangeRequest, Selection, SourceFile
@@ -20,14 +19,13 @@ from cached.core.tree import Tree, TreeFile
 from cached.engine.catalog import Target
 from cached.engine.fetch import Fetcher
 from cached.engine.images.content import RuntimeBlobs
+from cached.engine.images.pieces import Pieces
 from cached.engine.images.views import Piece
 from cached.engine.meter import Meter
 from cached.engine.resolve import Resolution
 from cached.kit.flights import Flight, Flights
-from cached.kit.pool import Pool
 from cached.store.store import Store
 
-_READERS: Final = 4
 _MOST_READERS: Final = 8
 _LINGER: Final = 10.0  # seconds: runtimes drop a connection to read the rest over another
 _LOOK: Final = 5.0  # seconds between two looks where no news is heard
@@ -98,7 +96,7 @@ class BlobFlights:
         self._grace = grace
         self._share = share
         self._flights: Flights[Digest, Arrival] = Flights(_LINGER)
-        self._pool = Pool("images", _READERS)
+        self.pieces = Pieces(store, clock)
 
     @property
     def count(self) -> int:
@@ -122,7 +120,7 @@ class BlobFlights:
             yield Reading(self, found)
             return
         if self._content is not None and blob in self._content.here and not keep_in_store:
-            yield Reading(self, found, lent=self._content)
+            yield Reading(self, found, lender=self._content)
             return
         file = file_of(repository, found)
         tree = tree_of(blob, found.size)
@@ -136,6 +134,7 @@ class BlobFlights:
             source = _Source(self._registry, found, arrival)
             try:
                 await self._fetcher.bring(resolution, source, arrival)
+                self.pieces.found_right(blob)
             finally:
                 arrival.tell()
 
@@ -162,35 +161,6 @@ class BlobFlights:
             await reading.landed()
             return await self._store.read_blob(found.digest, limit)
 
-    def open(
-        self, blob: Digest, size: int, offset: int, most: int, lent: RuntimeBlobs | None = None
-    ) -> Piece | None:
-        """Bytes from `offset` on, if they are here and verified, or are `lent` by the runtime.
-
-        Blocks; for any thread. Raises DiskFault.
-        """
-        length = min(most, size - offset)
-        fd = self._store.open_verified(blob, offset, length)
-        if fd is None:
-            chunk = chunk_size_for(size)
-            length = min(length, chunk - offset % chunk)
-            fd = self._store.open_verified(blob, offset, length)
-        if fd is None and lent is not None and lent.size(blob) == size:
-            length = min(most, size - offset)
-            fd = lent.open(blob)
-        return None if fd is None else Piece(fd, offset, length)
-
-    async def opened(
-        self, blob: Digest, size: int, offset: int, most: int, lent: RuntimeBlobs | None = None
-    ) -> Piece | None:
-        """As `open`; cancelled, it leaves nothing open."""
-        opening = asyncio.ensure_future(self._pool.run(self.open, blob, size, offset, most, lent))
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close_unwanted)
-            raise
-
     def keep(self, blob: Digest) -> None:
         """Somebody reads the blob, and others may soon: it stays for a while from now."""
         self._store.keep(blob, self._grace)
@@ -204,7 +174,7 @@ class BlobFlights:
         await self._flights.cancel_all()
 
     def close(self) -> None:
-        self._pool.close()
+        self.pieces.close()
 
 
 class Reading:
@@ -219,43 +189,59 @@ class Reading:
         found: Found,
         *,
         flight: Flight[Arrival] | None = None,
-        lent: RuntimeBlobs | None = None,
+        lender: RuntimeBlobs | None = None,
     ) -> None:
-        """lent: whose the blob is, when it is not in the store, but in the runtime's."""
+        """lender: who has the blob, when the store does not."""
         self._flights = flights
         self._found = found
         chunk = chunk_size_for(found.size)
         self._last = max(0, found.size - 1) // chunk * chunk
         self._spoils: int | None = None
-        self._lent = lent
+        self._lender = lender
+        self._hashes = b""
+        self._checked = 0
         self.flight = flight
 
     async def piece(self, offset: int, most: int) -> Piece:
         """See BlobReader.piece."""
-        blob, size = self._found.digest, self._found.size
+        blob, size, pieces = self._found.digest, self._found.size, self._flights.pieces
         self._flights.keep(blob)
-        while self.flight is not None and not self.flight.ended:
-            news = self.flight.about.news
-            self._check_unspoilt(self.flight.about)
-            allowed = min(most, self._last - offset)
-            piece = await self._flights.opened(blob, size, offset, allowed) if allowed > 0 else None
-            if piece is not None:
-                return piece
+        if self.flight is not None:
+            return await self._arriving(self.flight, offset, most)
+        if self._lender is not None:
+            return await self._lent(self._lender, offset, most)
+        if pieces.is_right(blob):
+            return await pieces.stored(blob, size, offset, most)
+        self._hashes = self._hashes or await pieces.hashes(blob)
+        piece = await pieces.checked(blob, size, self._hashes, offset, most)
+        if offset == self._checked:
+            self._checked += piece.length
+            if self._checked == size:
+                pieces.found_right(blob)
+        return piece
+
+    async def _arriving(self, flight: Flight[Arrival], offset: int, most: int) -> Piece:
+        blob, size, pieces = self._found.digest, self._found.size, self._flights.pieces
+        while not flight.ended:
+            news = flight.about.news
+            self._check_unspoilt(flight.about)
+            if (allowed := min(most, self._last - offset)) > 0:
+                piece = await pieces.arriving(blob, size, offset, allowed)
+                if piece is not None:
+                    return piece
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK):
                     await news.wait()
-        if self.flight is not None:
-            self._check_unspoilt(self.flight.about)
-            self._raise_outcome()
-        if self._lent is not None:
-            if offset < self._last:
-                most = min(most, self._last - offset)
-            else:
-                await self._lent.hashes(blob)
-        piece = await self._flights.opened(blob, size, offset, most, self._lent)
-        if piece is None:
-            raise Busy(f"blob {blob} has left this node while it was read", hint="ask for it again")
-        return piece
+        self._check_unspoilt(flight.about)
+        self._raise_outcome()
+        return await pieces.stored(blob, size, offset, most)
+
+    async def _lent(self, lender: RuntimeBlobs, offset: int, most: int) -> Piece:
+        if offset < self._last:
+            most = min(most, self._last - offset)
+        else:
+            await lender.hashes(self._found.digest)
+        return await self._flights.pieces.lent(lender, self._found.digest, self._found.size, offset, most)
 
     def _check_unspoilt(self, arrival: Arrival) -> None:
         """Raises Corrupt when what this reader was given before was wrong."""
@@ -300,8 +286,3 @@ class _Source:
 def tree_of(blob: Digest, size: int) -> Tree:
     """The tree of one blob: what nodes call it when they share it."""
     return Tree.of([TreeFile(blob_path(blob), size, blob)])
-
-
-def _close_unwanted(opening: asyncio.Future[Piece | None]) -> None:
-    if not opening.cancelled() and opening.exception() is None and (piece := opening.result()) is not None:
-        os.close(piece.fd)

@@ -73,17 +73,16 @@ class Images:
     async def run(self, look: Callable[[], Awaitable[None]]) -> None:
         """Forever: know what lies here and in the runtime; `look` is called when blobs came or went there."""
         await self._manifests.load()
-        if self._content is None:
-            await asyncio.Event().wait()
-            return
-        content, changed = self._content, asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            group.create_task(forever("the runtime's store", lambda: content.follow(changed.set)))
-            while True:
-                await changed.wait()
-                changed.clear()
-                await look()
-                await asyncio.sleep(_LOOK_EVERY)
+            group.create_task(forever("wrong blobs", self._flights.pieces.run))
+            if self._content is not None:
+                content, changed = self._content, asyncio.Event()
+                group.create_task(forever("the runtime's store", lambda: content.follow(changed.set)))
+                while True:
+                    await changed.wait()
+                    changed.clear()
+                    await look()
+                    await asyncio.sleep(_LOOK_EVERY)
 
     async def drain(self, grace: float) -> None:
         """Begin nothing more, give what is under way `grace` seconds, then cut it off."""

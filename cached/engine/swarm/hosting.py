@@ -14,31 +14,38 @@ from cached.swarm.coordinator import Coordinator
 from cached.swarm.limits import SourceLimits
 from cached.swarm.lines import Line, Seat
 from cached.swarm.messages import FromCoordinator, FromParticipant, Grant, Hello, Refused, Survey
+from cached.swarm.rendezvous import weight
 from cached.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-_SETTLE: Final = 2.0  # seconds in which all members find out that this node coordinates
+_SETTLE: Final = 2.0  # seconds in which all members find out that this node coordinates a tree now
 _MOST: Final = 4096
 
 
 class Hosting:
     """One coordinator per tree for as long as anybody has a seat there. Belongs to one event loop."""
 
-    def __init__(self, limits: SourceLimits, rng: random.Random, metrics: Metrics) -> None:
+    def __init__(self, me: str, limits: SourceLimits, rng: random.Random, metrics: Metrics) -> None:
+        self._me = me
         self._limits = limits
         self._rng = rng
         self._metrics = metrics
         self._hosted: dict[Digest, _Hosted] = {}
-        self._changed_at = asyncio.get_running_loop().time()
+        self._others: tuple[str, ...] = ()
+        # When members changed lately, and who the others were until then: nobody, before the start.
+        self._changes: list[tuple[float, tuple[str, ...]]] = [(asyncio.get_running_loop().time(), ())]
         self._closed = False
 
     def __len__(self) -> int:
         return len(self._hosted)
 
-    def members_changed(self) -> None:
-        """Other members may come to think of this node as a coordinator, or not any more."""
-        self._changed_at = asyncio.get_running_loop().time()
+    def members_changed(self, others: tuple[str, ...]) -> None:
+        """These are the members but this node; they may think of it as a coordinator where they did not."""
+        now = asyncio.get_running_loop().time()
+        self._changes = [change for change in self._changes if change[0] + _SETTLE > now]
+        self._changes.append((now, self._others))
+        self._others = others
 
     def survey(self, tree: Digest) -> Survey | None:
         """What the coordinator of `tree` knows, if it is here."""
@@ -53,11 +60,18 @@ class Hosting:
         if hosted is None:
             if len(self._hosted) >= _MOST:
                 raise Busy(f"this node coordinates {_MOST} swarms already", hint="do without a coordinator")
-            settled_at = self._changed_at + _SETTLE
-            coordinator = Coordinator(hello.tree, self._limits, self._rng, settled_at)
+            coordinator = Coordinator(hello.tree, self._limits, self._rng, self._settled_at(hello.tree))
             hosted = self._hosted[hello.tree] = _Hosted(coordinator, self._metrics)
             log.debug("coordinating a swarm", extra={"tree": hello.tree})
         return _Seated(self, hosted, member, hello, line)
+
+    def _settled_at(self, tree: Digest) -> float:
+        """When all had time to find out that `tree` is for this node to coordinate, if it was not before."""
+        mine = weight(tree, self._me)
+        for changed_at, others in reversed(self._changes):
+            if not others or any(weight(tree, other) > mine for other in others):
+                return changed_at + _SETTLE
+        return 0.0
 
     def left(self, hosted: _Hosted) -> None:
         """Somebody gave a seat up; a swarm without any is over."""

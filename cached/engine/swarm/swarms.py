@@ -90,11 +90,12 @@ class Swarms:
         self._store = store
         self._transfer = transfer
         self._metrics = metrics
-        self._hosting = Hosting(options.source, rng, metrics)
+        self._hosting = Hosting(options.me.address, options.source, rng, metrics)
         self._tally = Tally()
         self._members: tuple[Member, ...] = ()
         self._joinings: dict[Digest, Joining] = {}
         self._fetching: set[Digest] = set()
+        self._closed = False
         self._site = Site(
             me=options.me,
             data_address=options.data_address,
@@ -132,7 +133,7 @@ class Swarms:
                 self._site.lines.knock(member.address, _nothing)
         self._members = others
         self._tally.keep(frozenset(member.address for member in others))
-        self._hosting.members_changed()
+        self._hosting.members_changed(tuple(member.address for member in others))
         for joining in self._joinings.values():
             joining.members_changed(others)
 
@@ -199,7 +200,8 @@ class Swarms:
     async def serve(self, offers: Callable[[], Iterable[Offer]]) -> None:
         """Forever: take part, for others, in the swarms of what is complete and what policy shares."""
         while True:
-            self._look({offer.digest: offer for offer in offers()})
+            if not self._closed:
+                self._look({offer.digest: offer for offer in offers()})
             await asyncio.sleep(_LOOK_EVERY)
 
     def _look(self, offers: Mapping[Digest, Offer]) -> None:
@@ -248,7 +250,8 @@ class Swarms:
         return found
 
     def close(self) -> None:
-        """Leave all swarms. No `fill` may be running."""
+        """Leave all swarms, and enter none again. No `fill` may be running."""
+        self._closed = True
         for joining in list(self._joinings.values()):
             self._leave(joining)
         self._hosting.close()
