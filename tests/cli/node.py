@@ -330,6 +330,11 @@ class _Operator(operator_pb2_grpc.OperatorServiceServicer):
         answers = self.node.readiness
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
+    def CheckSources(
+        self, request: operator_pb2.CheckSourcesRequest, context: grpc.ServicerContext
+    ) -> operator_pb2.CheckSourcesResponse:
+        return operator_pb2.CheckSourcesResponse()
+
     def ListPeers(
         self, request: operator_pb2.ListPeersRequest, context: grpc.ServicerContext
     ) -> operator_pb2.ListPeersResponse:

@@ -49,7 +49,7 @@ async def test_who_leaves_ends_the_questions(tmp_path: Path) -> None:
     async with open_house(tmp_path, {"m": model(tmp_path, "m", weights=1)}) as house:
         house.source.gate.clear()
         asking = asyncio.create_task(house.engine.check_sources())
-        while not house.source.probes:
+        while not house.source.probes:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):

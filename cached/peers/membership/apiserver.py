@@ -135,4 +135,3 @@ def _event(line: bytes) -> Event:
         reason = "no event of a watch"
     log.debug("a watch was ended", extra={"reason": reason})
     raise Expired
-
