@@ -45,6 +45,7 @@ def blob_file(node: Node, blob: str = LAYER) -> Path:
     return node.daemon.root / "blobs/sha256" / blob[7:9] / blob[7:]
 
 
+@pytest.mark.slow
 def test_nobody_takes_wrong_bytes_from_another_nodes_cache_or_runtime(cluster: Cluster) -> None:
     upstream = cluster.upstream
     name, other = upstream.offer("team/app", MADE), upstream.offer("team/other", OTHER)
