@@ -41,7 +41,7 @@ def assert_well(node: Node) -> None:
     assert "Traceback" not in node.daemon.log
 
 
-@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+@pytest.mark.parametrize("kind", ["tmpfs", pytest.param("ext4", marks=pytest.mark.slow)])
 def test_a_layer_that_has_begun_has_its_room_and_the_next_does_without(
     tmp_path: Path, upstream: Upstream, kind: str
 ) -> None:

@@ -12,7 +12,7 @@ from tests.servers.containerd import lacking
 from tests.servers.faulty import FaultyServer
 
 
-@pytest.mark.parametrize("by", ["the transfer service", "CRI"])
+@pytest.mark.parametrize("by", ["the transfer service", pytest.param("CRI", marks=pytest.mark.slow)])
 def test_parts_that_are_left_before_their_end_cost_the_registry_nothing(
     tmp_path: Path, upstream: Upstream, by: str
 ) -> None:

@@ -44,7 +44,6 @@ class Disk:
                 with self.image.open("wb") as image:
                     image.truncate(self._size)
                 _run(f"mkfs.{self.kind}", "-q", self.image)
-                self._loop = _run("losetup", "--find", "--show", self.image)
             self.mount()
         except (OSError, subprocess.CalledProcessError) as error:
             self.__exit__(None, None, None)
@@ -56,28 +55,34 @@ class Disk:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.unmount()
-        if self._loop:
-            _run("losetup", "--detach", self._loop)
         self.image.unlink(missing_ok=True)
 
     def mount(self) -> None:
+        """Each time at another device: namespaces that other tests made may have a copy of the mount before,
+        and the device would go on with the filesystem as it is there."""
         if self.kind == "tmpfs":
             _run("mount", "-t", "tmpfs", "-o", f"size={self._size}", "tmpfs", self.path)
         else:
-            _run("mount", "-t", self.kind, self._loop, self.path)
+            self._loop = _run("losetup", "--find", "--show", self.image)
+            options = "nouuid" if self.kind == "xfs" else "defaults"
+            _run("mount", "-t", self.kind, "-o", options, self._loop, self.path)
         self._mounted = True
 
     def unmount(self) -> None:
         """Take it away, also when somebody has files open there: then it goes when they are closed."""
         if self._mounted:
+            subprocess.run(["sync", "--file-system", self.path], capture_output=True, check=False)
             _run("umount", "--lazy", self.path)
             self._mounted = False
+        if self._loop:
+            _run("losetup", "--detach", self._loop)
+            self._loop = ""
 
     def repair(self) -> None:
         """What an operator does to a filesystem that shut itself down, once nobody uses it."""
         self.unmount()
         if self.kind == "ext4":
-            subprocess.run(["e2fsck", "-fy", self._loop], capture_output=True, check=False)
+            subprocess.run(["e2fsck", "-fy", self.image], capture_output=True, check=False)
         self.mount()
 
     def shut_down(self) -> None:
