@@ -36,6 +36,7 @@ def _run(part: str, tmp_path: Path, *arguments: str) -> Any:
     return json.loads(raw.read_text())["data"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("nginx", path="/usr/sbin:/usr/bin"), reason="nginx is not installed")
 def test_throughput(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = _run("throughput", tmp_path, "--size", "4MiB", "--rounds", "1", "--connections", "4")

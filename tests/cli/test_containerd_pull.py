@@ -31,7 +31,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistr
         yield registry
 
 
-@pytest.fixture(params=["1.6", "1.7", "2"])
+@pytest.fixture(params=["1.6", "1.7", pytest.param("2", marks=pytest.mark.slow)])
 def containerd(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Containerd]:

@@ -185,6 +185,7 @@ async def test_a_fetch_that_was_cut_off_goes_on_where_it_was(tmp_path: Path, mod
         assert two.from_source == 0
 
 
+@pytest.mark.slow
 async def test_a_source_that_refuses_everybody_is_an_error_in_good_time(tmp_path: Path, model: Path) -> None:
     async with open_nodes(tmp_path / "nodes", 2, entry(model)) as nodes:
         for node in nodes:

@@ -60,6 +60,7 @@ def test_who_serves_wrong_bytes_is_banned(cluster: Cluster) -> None:
     assert sum(node.metric('cached_peer_failures_total{reason="verify"}') for node in others) >= 1
 
 
+@pytest.mark.slow
 def test_a_peer_that_stalls_amid_a_chunk(cluster: Cluster) -> None:
     rig = cluster(2)
     rig.offer("m", CONTENT)
@@ -113,7 +114,9 @@ def _slow(rig: Rig, peers: list[Node]) -> None:
         peer.host.shape(RATE // 50)
 
 
-@pytest.mark.parametrize("spoil", [_dead, _slow], ids=["dead", "slow"])
+@pytest.mark.parametrize(
+    "spoil", [pytest.param(_dead, id="dead"), pytest.param(_slow, id="slow", marks=pytest.mark.slow)]
+)
 def test_bad_peers_are_hardly_worse_than_none(cluster: Cluster, spoil: object) -> None:
     rig = cluster(4)
     rig.offer("m", CONTENT)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from cached.cli.authority import Authority
 from cached.core.errors import NoSpace
 from tests.net.conftest import Cluster
@@ -42,6 +44,7 @@ def test_a_full_disk_is_one_node_s_own_trouble(cluster: Cluster, tmp_path: Path)
         full.terminate()
 
 
+@pytest.mark.slow
 def test_certificates_change_amid_a_swarm(cluster: Cluster, ca: Authority) -> None:
     rig = cluster(4)
     rig.offer("m", CONTENT)

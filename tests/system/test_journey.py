@@ -96,6 +96,7 @@ def test_only_the_files_that_the_catalog_takes(start: Start, s3: S3Server) -> No
     assert_same(path, {name: content[name] for name in ("a.safetensors", "c.json")})
 
 
+@pytest.mark.slow
 def test_more_small_files_than_a_listing_has_on_a_page(start: Start, s3: S3Server) -> None:
     content = make_content({f"shard-{n % 7}/{n:04}.json": 100 + n for n in range(1100)}, "many")
     bucket = s3.make_bucket()
