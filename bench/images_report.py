@@ -12,10 +12,10 @@ from bench.stats import median
 
 _NOTE = (
     "Wall time until containerd has unpacked the image, which it writes to disk twice. All ways in turn, in"
-    " each round, each with nothing in the page cache, of the registry's either; the same registry, over links"
-    " of 20 Gbit/s between namespaces of one machine. Neighbours speak mutual TLS; a cold daemon and a warm one"
-    " have the others as members, too. CPU is of all daemons with their guards, of all containerds that pull,"
-    " and of the registry. Medians."
+    " each round, each with nothing in the page cache, of the registry's either; the same registry, over"
+    " links of 20 Gbit/s between namespaces of one machine. Neighbours speak mutual TLS; a cold daemon and a"
+    " warm one have the others as members, too. CPU is of all daemons with their guards, of all containerds"
+    " that pull, and of the registry. Medians."
 )
 
 
