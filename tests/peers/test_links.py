@@ -170,12 +170,13 @@ async def test_a_bug_in_a_machine_ends_that_stream_only(
     line, told = coordinate(mine, node.address)
     _, fine = coordinate(mine, node.address, tree=OTHER)
     await until(lambda: told.heard and fine.heard)
-    node.swarms.seats[0].fault = RuntimeError("secret words")
+    [seat] = [seat for seat in node.swarms.seats if seat.tree == TREE]
+    seat.fault = RuntimeError("secret words")
     line.send(Ask(1))
     await until(lambda: told.ended)
     assert told.ended[0].startswith("INTERNAL: internal error, reference ")
     assert "secret words" in caplog.text
-    assert node.swarms.seats[0].losses == 1
+    assert seat.losses == 1
     assert fine.ended == []
 
     def broken(message: object) -> None:
