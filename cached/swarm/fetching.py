@@ -194,7 +194,8 @@ class Fetching:
         else:
             self.counts.from_peers += 1
         for other in list(self.flying.of(chunk)):
-            if other.late and other.member is not None:
+            # Late is soon said, by what a short chunk took; who is only that is still to be asked.
+            if other.member is not None and _is_overdue(other, now):
                 self._health.failed(now, other.member)
             self._cancel(other, out)
         return True

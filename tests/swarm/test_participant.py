@@ -50,11 +50,13 @@ def hashes_of(chunks: int) -> dict[int, Hash]:
     return {chunk: hash_of(chunk) for chunk in each_bit(chunks)}
 
 
-def participant(have: int = 0, hashes: dict[int, Hash] | None = None) -> Participant:
+def participant(
+    have: int = 0, hashes: dict[int, Hash] | None = None, health: Health | None = None
+) -> Participant:
     """One that was welcomed at 0, and has a stream with both neighbours."""
-    rng = random.Random(1)
+    health, rng = health or Health(), random.Random(1)
     made = Participant(
-        TREE, COUNT, COUNT << 20, ME, "10.0.0.5:7001", have, hashes or {}, FetchLimits(), Health(), rng
+        TREE, COUNT, COUNT << 20, ME, "10.0.0.5:7001", have, hashes or {}, FetchLimits(), health, rng
     )
     made.start(0.0, [ME])
     neighbours = tuple(NeighbourInfo(member, "10.0.0.1:7001") for member in (LOW, HIGH))
@@ -144,3 +146,28 @@ def test_what_neighbours_are_bringing_of_spoiled_chunks_is_not_waited_for() -> N
     late = next(each_bit(asked))
     made.received(1.2, late, HIGH.address, hash_of(late))
     assert not made.have & asked
+
+
+def overtaken(seconds: float) -> Health:
+    """What is thought of LOW, which brings nothing for so long, until HIGH brings the same."""
+    health = Health()
+    made = participant(health=health)
+    made.told(1.0, Hashes(hashes_of(ALL)))
+    made.heard(1.0, LOW.address, Holding(0b011))
+    made.heard(1.0, HIGH.address, Holding(0b111))
+    made.received(1.005, 2, HIGH.address, hash_of(2))
+    actions = made.tick(1.0 + seconds)
+    again = [each.chunk for each in actions if isinstance(each, Fetch) and each.member == HIGH.address]
+    assert again
+    for chunk in again:
+        made.received(1.01 + seconds, chunk, HIGH.address, hash_of(chunk))
+    return health
+
+
+def test_who_takes_longer_than_a_short_chunk_did_stays_trusted() -> None:
+    """A model's small files come first, and make all others look late."""
+    assert overtaken(0.25).trusted(2.0, LOW.address)
+
+
+def test_who_is_late_for_long_and_is_overtaken_is_set_aside() -> None:
+    assert not overtaken(2.5).trusted(3.6, LOW.address)

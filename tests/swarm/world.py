@@ -401,7 +401,8 @@ class World:
                 self.time.after(self.conditions.latency, self.seat_ended, node, member.name, member.stream)
             else:
                 wait = self.conditions.latency if member is not node else 0.0
-                self.time.after(wait, self.told, member, node, member.stream, say)
+                stream = node.seats.get(member.name, member.stream)
+                self.time.after(wait, self.told, member, node, stream, say)
         assert node.coordinator is not None
         wake = node.coordinator.wake_at
         if wake < node.coordinator_wake:
