@@ -38,12 +38,12 @@ test: $(STAMP) packages ## all tests but the slow ones
 test-slow: $(STAMP) packages ## the long campaigns
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
-# The API server is built from its Go modules, since no registry has it: ten minutes the first time.
-test-cluster: $(STAMP) packages ## the manifests at a real API server; needs Go
-	@.ci/packages etcd-server
-	@command -v go >/dev/null || { echo "not tried: there is no Go here, of which the API server would be built" >&2; exit 0; }; \
-	  $(BIN)/python -m tests.daemonset.kubernetes .kubernetes && \
-	  $(BIN)/python -m pytest -m slow tests/daemonset
+# Both are built from their Go modules, since no registry has them as programs: some minutes the first time.
+test-cluster: $(STAMP) packages ## the manifests at a real API server, and on a real kubelet's node; needs Go
+	@.ci/packages etcd-server containernetworking-plugins
+	@command -v go >/dev/null || { echo "NOT TRIED: there is no Go here, to build Kubernetes' API server and kubelet with" >&2; exit 0; }; \
+	  $(BIN)/python -m tests.servers.kubernetes && \
+	  $(BIN)/python -m pytest -m slow tests/daemonset tests/peers/test_membership_kubernetes.py
 
 check: $(STAMP) ## format, lint, types, import floors, then all tests
 	$(BIN)/ruff format --check .

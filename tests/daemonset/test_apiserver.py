@@ -8,21 +8,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.daemonset.apiserver import ApiServer, why_not
 from tests.daemonset.built import INSTALLS, Object, chart, examples, install, only, pods
 from tests.daemonset.pod_security import level
 from tests.daemonset.schemas import is_custom
 from tests.daemonset.test_schemas import FULL
+from tests.servers.kubernetes import API_SERVER, Kubernetes, lacking
 
-_REASON = why_not()
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(_REASON is not None, reason=str(_REASON))]
+_LACKING = lacking(API_SERVER)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(_LACKING), reason=_LACKING)]
 
 _TAINT = "cached.dev/not-ready"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with ApiServer(tmp_path_factory.mktemp("cluster")) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
+    with Kubernetes(tmp_path_factory.mktemp("cluster")) as running:
         yield running
 
 
@@ -39,13 +39,13 @@ def _native(objects: list[Object]) -> list[Object]:
 
 
 @pytest.mark.parametrize("objects", [*map(install, INSTALLS), chart(FULL)], ids=[*INSTALLS, "chart"])
-def test_it_takes_every_install(server: ApiServer, objects: list[Object]) -> None:
+def test_it_takes_every_install(server: Kubernetes, objects: list[Object]) -> None:
     server.apply([_namespace("cached-system", enforce="privileged")])
     assert "Warning" not in server.apply(_native(objects))
 
 
 @pytest.mark.parametrize("allowed", ["restricted", "baseline", "privileged"])
-def test_it_agrees_on_pod_security(server: ApiServer, allowed: str) -> None:
+def test_it_agrees_on_pod_security(server: Kubernetes, allowed: str) -> None:
     """What the tests' own rules say of a pod is what its admission does."""
     space = f"only-{allowed}"
     order = ["restricted", "baseline", "privileged"]
@@ -64,7 +64,7 @@ def test_it_agrees_on_pod_security(server: ApiServer, allowed: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def token(server: ApiServer) -> str:
+def token(server: Kubernetes) -> str:
     """Of the daemon's pod on node-1. The fence is in force."""
     objects = _native(install("examples/cluster"))
     server.apply([each for each in objects if each["kind"] != "DaemonSet"])
@@ -75,7 +75,7 @@ def token(server: ApiServer) -> str:
     pod = {"containers": [{"name": "a", "image": "a"}], "serviceAccountName": "cached", "nodeName": "node-1"}
     metadata = {"name": "cached-1", "namespace": "cached-system"}
     server.apply([{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod}])
-    made = _token(server, "--bound-object-kind=Pod", "--bound-object-name=cached-1")
+    made = server.token("cached", "cached-system", "--bound-object-kind=Pod", "--bound-object-name=cached-1")
     end = time.monotonic() + 30
     while _patch(server, made, "node-2", {"metadata": {"labels": {"model.cached.dev/probe": "x"}}}) == "":
         assert time.monotonic() < end, "the policy is not in force"
@@ -83,18 +83,14 @@ def token(server: ApiServer) -> str:
     return made
 
 
-def _token(server: ApiServer, *bound: str) -> str:
-    return server.kubectl("-n", "cached-system", "create", "token", "cached", *bound).stdout.strip()
-
-
-def _patch(server: ApiServer, token: str, node: str, patch: object, kind: str = "strategic") -> str:
+def _patch(server: Kubernetes, token: str, node: str, patch: object, kind: str = "strategic") -> str:
     """Why the API server refuses; empty when it does not."""
     arguments = ["patch", "node", node, f"--type={kind}", "-p", json.dumps(patch)]
     done = server.kubectl(*arguments, token=token, check=False)
     return "" if done.returncode == 0 else done.stderr
 
 
-def test_the_daemon_opens_its_own_node(server: ApiServer, token: str) -> None:
+def test_the_daemon_opens_its_own_node(server: Kubernetes, token: str) -> None:
     taints = server.get("node", "node-1")["spec"]["taints"]
     place = [taint["key"] for taint in taints].index(_TAINT)
     taken = [{"op": "test", "path": f"/spec/taints/{place}/key", "value": _TAINT}]
@@ -117,7 +113,7 @@ def test_the_daemon_opens_its_own_node(server: ApiServer, token: str) -> None:
         ("node-1", {"spec": {"taints": None}}, "startup taints"),
     ],
 )
-def test_and_nothing_else(server: ApiServer, token: str, node: str, patch: object, about: str) -> None:
+def test_and_nothing_else(server: Kubernetes, token: str, node: str, patch: object, about: str) -> None:
     assert about in _patch(server, token, node, patch)
 
 
@@ -130,7 +126,7 @@ def test_and_nothing_else(server: ApiServer, token: str, node: str, patch: objec
     ],
 )
 def test_of_its_nodes_status_conditions_of_its_own(
-    server: ApiServer, token: str, changed: object, about: str
+    server: Kubernetes, token: str, changed: object, about: str
 ) -> None:
     """kubectl reads the status before it writes, which the daemon may not: hence by server-side apply."""
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}, "status": changed}
@@ -148,8 +144,8 @@ def test_of_its_nodes_status_conditions_of_its_own(
     assert about in done.stderr
 
 
-def test_a_token_of_no_pod_changes_no_node(server: ApiServer, token: str) -> None:
-    unbound = _token(server)
+def test_a_token_of_no_pod_changes_no_node(server: Kubernetes, token: str) -> None:
+    unbound = server.token("cached", "cached-system")
     assert "no node but the one" in _patch(
         server, unbound, "node-1", {"metadata": {"labels": {"model.cached.dev/x": "y"}}}
     )
@@ -167,11 +163,11 @@ def test_a_token_of_no_pod_changes_no_node(server: ApiServer, token: str) -> Non
         ("create pods -n cached-system", "no"),
     ],
 )
-def test_what_its_roles_grant(server: ApiServer, token: str, question: str, answer: str) -> None:
+def test_what_its_roles_grant(server: Kubernetes, token: str, question: str, answer: str) -> None:
     done = server.kubectl("auth", "can-i", *question.split(), token=token, check=False)
     assert done.stdout.strip() == answer
 
 
-def test_everything_is_of_the_daemons_account(server: ApiServer, token: str) -> None:
+def test_everything_is_of_the_daemons_account(server: Kubernetes, token: str) -> None:
     account = only(install("examples/cluster"), "ServiceAccount")["metadata"]
     assert server.get("serviceaccount", account["name"], "-n", account["namespace"])

@@ -18,13 +18,13 @@ from cached.cluster.node import KubernetesNode
 from cached.core.kubernetes import Condition, Unanswered
 from cached.kit.clock import SystemClock
 from tests.cluster.kubeconfig import write
-from tests.daemonset.apiserver import ApiServer, why_not
 from tests.daemonset.built import install
 from tests.daemonset.schemas import is_custom
+from tests.servers.kubernetes import API_SERVER, Kubernetes, lacking
 from tests.system.daemon import Daemon
 
-_REASON = why_not()
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(_REASON is not None, reason=str(_REASON))]
+_LACKING = lacking(API_SERVER)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(_LACKING), reason=_LACKING)]
 
 TAINT = "cached.dev/not-ready"
 GPU = "nvidia.com/gpu"
@@ -37,9 +37,9 @@ NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
     """With the rights and the fence that the manifests bring."""
-    with ApiServer(tmp_path_factory.mktemp("cluster")) as server:
+    with Kubernetes(tmp_path_factory.mktemp("cluster")) as server:
         space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "cached-system"}}
         objects = [each for each in install("examples/cluster") if not is_custom(each)]
         server.apply([space])
@@ -50,7 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 class Own:
     """A node that has just joined, and what a daemon's pod on it has."""
 
-    def __init__(self, server: ApiServer, directory: Path) -> None:
+    def __init__(self, server: Kubernetes, directory: Path) -> None:
         self.server = server
         self.name = f"node-{next(NUMBERS)}"
         self.kubeconfig = directory / "kubeconfig"
@@ -61,7 +61,7 @@ class Own:
         metadata = {"name": pod, "namespace": space}
         server.apply([{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}])
         bound = ("--bound-object-kind=Pod", f"--bound-object-name={pod}")
-        self.token = server.kubectl("-n", space, "create", "token", "cached", *bound).stdout.strip()
+        self.token = server.token("cached", space, *bound)
         write(self.kubeconfig, server.url, self.token, **{"certificate-authority": str(server.ca)})
 
     def join(self) -> None:
@@ -111,7 +111,7 @@ class Own:
 
 
 @pytest.fixture
-def own(server: ApiServer, tmp_path: Path) -> Own:
+def own(server: Kubernetes, tmp_path: Path) -> Own:
     """Once the fence is in force, which takes a moment after it was applied."""
     made, other = Own(server, tmp_path), server.apply
     other([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "other"}}])
@@ -159,7 +159,7 @@ async def test_what_it_may_not_is_refused_and_said_to_be(own: Own) -> None:
     assert own.taints == {TAINT, *OTHERS}
 
 
-async def test_without_rights(server: ApiServer, own: Own) -> None:
+async def test_without_rights(server: Kubernetes, own: Own) -> None:
     metadata = {"name": "nobody", "namespace": "default"}
     server.apply([{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}])
     token = server.kubectl("-n", "default", "create", "token", "nobody").stdout.strip()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,48 +18,38 @@ from cached.peers.membership.address import Address
 from cached.peers.membership.apiserver import ApiServer, Expired
 from cached.peers.membership.slices import SliceMembers
 from tests.peers.following import following, outages, warned
-from tests.servers.kubernetes import Kubernetes, build, missing
+from tests.servers.kubernetes import API_SERVER, Kubernetes, lacking
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}"),
-]
+_LACKING = lacking(API_SERVER)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(_LACKING), reason=_LACKING)]
 
-SLICES = "/apis/discovery.k8s.io/v1/namespaces/models/endpointslices"
-ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/models"
+RIGHTS = "rbac.authorization.k8s.io"
 A, B, C = (Member(f"10.0.0.{number}:7500", "zone-1") for number in (1, 2, 3))
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    try:
-        return build(tmp_path_factory.mktemp("kube"))
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"the API server cannot be built here: {error.stderr[-500:]}")
-
-
 @pytest.fixture
-def kubernetes(program: Path, tmp_path: Path) -> Iterator[Kubernetes]:
-    with Kubernetes(program, tmp_path) as kubernetes:
-        kubernetes.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "models"}})
+def kubernetes(tmp_path: Path) -> Iterator[Kubernetes]:
+    with Kubernetes(tmp_path) as kubernetes:
+        kubernetes.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "models"}}])
         yield kubernetes
 
 
 @pytest.fixture
 def account(kubernetes: Kubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A service account's files as a pod finds them; the account may do nothing yet."""
-    accounts = "/api/v1/namespaces/models/serviceaccounts"
-    kubernetes.ask("POST", accounts, {"metadata": {"name": "cached"}})
-    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    token = kubernetes.ask("POST", f"{accounts}/cached/token", request)["status"]["token"]
+    kubernetes.apply([{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": named("cached")}])
     files = tmp_path / "serviceaccount"
     files.mkdir()
-    (files / "token").write_text(token)
+    (files / "token").write_text(kubernetes.token("cached", "models"))
     (files / "namespace").write_text("models")
     (files / "ca.crt").write_bytes(kubernetes.ca.read_bytes())
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(kubernetes.port))
     return files
+
+
+def named(name: str) -> dict[str, Any]:
+    return {"name": name, "namespace": "models"}
 
 
 def allow(kubernetes: Kubernetes) -> None:
@@ -70,13 +59,15 @@ def allow(kubernetes: Kubernetes) -> None:
         "resources": ["endpointslices"],
         "verbs": ["get", "list", "watch"],
     }
-    kubernetes.ask("POST", f"{ROLES}/roles", {"metadata": {"name": "cached"}, "rules": [rule]})
+    role = {"apiVersion": f"{RIGHTS}/v1", "kind": "Role", "metadata": named("cached"), "rules": [rule]}
     binding = {
-        "metadata": {"name": "cached"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "cached"},
+        "apiVersion": f"{RIGHTS}/v1",
+        "kind": "RoleBinding",
+        "metadata": named("cached"),
+        "roleRef": {"apiGroup": RIGHTS, "kind": "Role", "name": "cached"},
         "subjects": [{"kind": "ServiceAccount", "name": "cached", "namespace": "models"}],
     }
-    kubernetes.ask("POST", f"{ROLES}/rolebindings", binding)
+    kubernetes.apply([role, binding])
 
 
 def config(account: Path) -> SingleConfig:
@@ -91,9 +82,7 @@ def made(account: Path) -> SliceMembers:
     )
 
 
-def put(
-    kubernetes: Kubernetes, name: str, *members: Member, service: str = "peers", new: bool = True
-) -> None:
+def put(kubernetes: Kubernetes, name: str, *members: Member, service: str = "peers") -> None:
     endpoints = [
         {
             "addresses": [member.address.partition(":")[0]],
@@ -102,13 +91,15 @@ def put(
         }
         for member in members
     ]
-    body: dict[str, Any] = {
-        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": service}},
+    one = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {**named(name), "labels": {"kubernetes.io/service-name": service}},
         "addressType": "IPv4",
         "endpoints": endpoints,
         "ports": [{"name": "peer", "port": 7500}],
     }
-    kubernetes.ask(*(("POST", SLICES) if new else ("PUT", f"{SLICES}/{name}")), body)
+    kubernetes.apply([one])
 
 
 async def test_slices_are_followed_with_the_least_of_rights(
@@ -124,10 +115,10 @@ async def test_slices_are_followed_with_the_least_of_rights(
         await heard.until(A, seconds=30)
         put(kubernetes, "two", B, A)
         await heard.until(A, B)
-        put(kubernetes, "one", new=False)
-        put(kubernetes, "two", B, C, new=False)
+        put(kubernetes, "one")
+        put(kubernetes, "two", B, C)
         await heard.until(B, C)
-        kubernetes.ask("DELETE", f"{SLICES}/two")
+        kubernetes.kubectl("-n", "models", "delete", "endpointslice", "two")
         await heard.until()
     assert [each.levelname for each in outages(caplog)] == [
         "WARNING",

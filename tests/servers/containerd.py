@@ -59,10 +59,11 @@ class Containerd:
         command: Sequence[str] = (),
         discard_unpacked_layers: bool = False,
         fetch_buffer: int = 0,
+        sandbox_image: str = "",
     ) -> None:
         """command: what goes before its programs, such as that of a network namespace.
 
-        discard_unpacked_layers, fetch_buffer: see `config_text`.
+        discard_unpacked_layers, fetch_buffer, sandbox_image: see `config_text`.
         """
         self.version = version
         self.content_root = home / "root"
@@ -72,6 +73,7 @@ class Containerd:
         self._within = list(command)
         self._discard = discard_unpacked_layers
         self._fetch_buffer = fetch_buffer
+        self._sandbox_image = sandbox_image
         self._numbers = itertools.count()
         self._stack = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
@@ -87,7 +89,7 @@ class Containerd:
             stack.callback(shutil.rmtree, self.content_root, ignore_errors=True)
             # Shims have their sockets in /run/containerd, whatever the configuration says.
             stack.callback(self._remove_cgroups)
-            self._enclosure = Enclosure(within=self._within, tmpfs="/run/containerd")
+            self._enclosure = Enclosure(within=self._within, tmpfs="/run")
             stack.callback(self._enclosure.close)
             stack.callback(self.kill9)
             self._write_config()
@@ -108,6 +110,11 @@ class Containerd:
     def blobs(self) -> Path:
         """The directory of all that it pulled, by the hex digits of their SHA-256."""
         return self.content_root / "io.containerd.content.v1.content/blobs/sha256"
+
+    @property
+    def command(self) -> list[str]:
+        """What goes before a command that shall run beside it: with its mounts, processes and network."""
+        return self._enclosure.command
 
     @property
     def pid(self) -> int:
@@ -163,6 +170,13 @@ class Containerd:
         """From now on, what containerd is to ask in place of `registry`, as image names have it."""
         (self._certs / registry).mkdir(exist_ok=True)
         (self._certs / registry / "hosts.toml").write_text(text)
+
+    def network(self, configuration: str, plugins: Path) -> None:
+        """How pods are connected, by CNI plugins from a directory. configuration: of one network, in JSON."""
+        place = self._state / "cni"
+        for plugin in plugins.iterdir():
+            (place / plugin.name).symlink_to(plugin)
+        (place / "pods.conflist").write_text(configuration)
 
     def pull(self, image: str, auth: tuple[str, str] | None = None, *, timeout: float = 120) -> None:
         """As kubelet does. auth: user and password. Raises grpc.RpcError."""
@@ -245,6 +259,7 @@ class Containerd:
             certs=self._certs,
             discard_unpacked_layers=self._discard,
             fetch_buffer=self._fetch_buffer,
+            sandbox_image=self._sandbox_image,
         )
         self._config.write_text(text)
 

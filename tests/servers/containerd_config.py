@@ -33,7 +33,7 @@ disable_tcp_service = true
 
 _OF_1 = """
 restrict_oom_score_adj = true
-
+{sandbox}
 [plugins."io.containerd.grpc.v1.cri".cni]
 conf_dir = "{state}/cni"
 bin_dir = "{state}/cni"
@@ -56,6 +56,8 @@ bin_dirs = ["{state}/cni"]
 [plugins."io.containerd.cri.v1.images"]
 discard_unpacked_layers = {discard}
 {parts}
+[plugins."io.containerd.cri.v1.images".pinned_images]
+{sandbox}
 [plugins."io.containerd.cri.v1.images".registry]
 config_path = "{certs}"
 
@@ -64,16 +66,24 @@ config_path = "{certs}"
 
 
 def config_text(
-    major: int, *, root: Path, state: Path, certs: Path, discard_unpacked_layers: bool, fetch_buffer: int
+    major: int,
+    *,
+    root: Path,
+    state: Path,
+    certs: Path,
+    discard_unpacked_layers: bool,
+    fetch_buffer: int,
+    sandbox_image: str,
 ) -> str:
     """`config.toml` of containerd 1.x or 2.x.
 
     certs: the directory of `hosts.toml` files. state: where its socket, `containerd.sock`, shall be, and all
     that does not outlive it. fetch_buffer: bytes of the parts in which 2.x reads a layer, several at once; 0
     for all of it in one. Of 2.x, CRI pulls by itself when it is to discard layers, and else leaves it to the
-    transfer service.
+    transfer service. sandbox_image: of the first container of each pod; "" for containerd's own choice.
     """
     text = f"version = {3 if major > 1 else 2}\n" + _COMMON + (_OF_2 if major > 1 else _OF_1)
     discard = str(discard_unpacked_layers).lower()
     parts = f"concurrent_layer_fetch_buffer = {fetch_buffer}\n" if fetch_buffer else ""
-    return text.format(root=root, state=state, certs=certs, discard=discard, parts=parts)
+    sandbox = f'{"sandbox" if major > 1 else "sandbox_image"} = "{sandbox_image}"\n' if sandbox_image else ""
+    return text.format(root=root, state=state, certs=certs, discard=discard, parts=parts, sandbox=sandbox)

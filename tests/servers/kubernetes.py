@@ -1,7 +1,9 @@
-"""A real Kubernetes API server, built from its Go module, on etcd from the Debian package `etcd-server`.
+"""A real Kubernetes API server, on etcd from the Debian package `etcd-server`.
 
-Nothing else of Kubernetes runs: no controllers, no nodes. The first build takes minutes on two cores; Go
-keeps what it compiled, so that the next takes half a minute.
+It and kubelet are built from the Go module beside this file, since no registry has them as binaries: some
+minutes, once. Controllers and a scheduler there are none.
+
+python -m tests.servers.kubernetes
 """
 
 from __future__ import annotations
@@ -9,133 +11,208 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import ssl
 import subprocess
+import sysconfig
 import time
-import urllib.error
-import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
+
+import yaml
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.servers.ports import free_ports
 
-MODULE = Path(__file__).with_name("kube")
+API_SERVER: Final = "kube-apiserver"
+KUBELET: Final = "kubelet"
 
-_READY_SECONDS = 60.0
+_MODULE: Final = Path(__file__).with_name("kube")
+_BUILT: Final = Path(__file__).parents[2] / ".kubernetes"
+_ADMIN: Final = "of-the-admin"
+_READY_SECONDS: Final = 60.0
 
 
-def missing() -> str:
-    """What is needed and not installed; "" when all is there."""
-    return " and ".join(tool for tool in ("go", "etcd") if shutil.which(tool) is None)
-
-
-def build(directory: Path) -> Path:
-    """The server's program, in `directory`. Raises CalledProcessError, with Go's words in `stderr`."""
-    program = directory / "kube-apiserver"
-    command = ["go", "build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", str(program)]
+def build() -> None:
+    """Have both programs. Raises CalledProcessError."""
+    query = ["go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes"]
+    asked = subprocess.run(query, cwd=_MODULE, capture_output=True, text=True, check=True)
+    version = asked.stdout.strip()
+    major, minor, _ = version.removeprefix("v").split(".")
+    names = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
+    stamps = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in names.items())
+    _BUILT.mkdir(exist_ok=True)
     subprocess.run(
-        [*command, "k8s.io/kubernetes/cmd/kube-apiserver"],
-        cwd=MODULE,
+        ["go", "build", "-mod=readonly", "-trimpath", "-ldflags", f"-s -w {stamps}", "-o", f"{_BUILT}/"]
+        + [f"k8s.io/kubernetes/cmd/{name}" for name in (API_SERVER, KUBELET)],
+        cwd=_MODULE,
         env={**os.environ, "CGO_ENABLED": "0"},
-        capture_output=True,
-        text=True,
         check=True,
     )
-    return program
+
+
+def program(name: str) -> Path:
+    return _BUILT / name
+
+
+def lacking(*names: str) -> str:
+    """What of these is not built, or not installed; "" when nothing."""
+    if missing := [name for name in names if not program(name).exists()]:
+        return f"{' and '.join(missing)}: make test-cluster builds them, where there is Go"
+    return "" if shutil.which("etcd") else "etcd is not installed (apt: etcd-server)"
 
 
 class Kubernetes:
-    """The server and its etcd, on loopback, while the `with` block lasts; `ask` speaks for who may all."""
+    """The API server and its etcd, as long as the `with` block lasts.
 
-    def __init__(self, program: Path, directory: Path) -> None:
-        self._program = program
+    RBAC is on, and admission as clusters have it.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        address: str = "127.0.0.1",
+        command: Sequence[str] = (),
+        accounts: bool = False,
+        tokens: Sequence[tuple[str, str, str]] = (),
+    ) -> None:
+        """address: where it listens. command: what goes before, such as that of a network namespace.
+
+        accounts: whether pods have accounts' tokens mounted; then accounts and `kube-root-ca.crt` are to be
+        made, as no controller does. tokens: who else may come: token, user, group.
+        """
         self._directory = directory
-        self.port, self._etcd_port, peer_port = free_ports(3)
-        self._etcd_peer = f"http://127.0.0.1:{peer_port}"
-        self._etcd: subprocess.Popen[bytes] | None = None
-        self._server: subprocess.Popen[bytes] | None = None
+        self._command = list(command)
+        etcd, peer, port = free_ports(3)
+        self.url = f"https://{address}:{port}"
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (directory / "accounts.key").write_bytes(pem)
+        everybody = [(_ADMIN, "admin", "system:masters"), *tokens]
+        (directory / "tokens.csv").write_text(
+            "".join(f"{token},{who},{who},{of}\n" for token, who, of in everybody)
+        )
+        here = "http://127.0.0.1"
+        self._etcd = [
+            "etcd",
+            f"--data-dir={directory / 'etcd'}",
+            f"--listen-client-urls={here}:{etcd}",
+            f"--advertise-client-urls={here}:{etcd}",
+            f"--listen-peer-urls={here}:{peer}",
+            f"--initial-advertise-peer-urls={here}:{peer}",
+            f"--initial-cluster=default={here}:{peer}",
+            "--unsafe-no-fsync",
+        ]
+        self._server = [
+            str(program(API_SERVER)),
+            f"--etcd-servers={here}:{etcd}",
+            f"--bind-address={address}",
+            f"--advertise-address={address}",
+            f"--secure-port={port}",
+            f"--cert-dir={directory / 'certs'}",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={directory / 'accounts.key'}",
+            f"--service-account-signing-key-file={directory / 'accounts.key'}",
+            f"--token-auth-file={directory / 'tokens.csv'}",
+            "--authorization-mode=Node,RBAC",
+            "--allow-privileged=true",
+            "--endpoint-reconciler-type=none",
+            "--kubelet-preferred-address-types=InternalIP",
+            "--enable-admission-plugins=NodeRestriction",
+            *([] if accounts else ["--disable-admission-plugins=ServiceAccount"]),
+        ]
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def ca(self) -> Path:
         """Its certificate, which it signed itself."""
         return self._directory / "certs" / "apiserver.crt"
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     def __enter__(self) -> Self:
-        key = self._directory / "accounts.key"
-        subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
-        (self._directory / "tokens.csv").write_text("administrator,admin,1,system:masters\n")
-        client = f"http://127.0.0.1:{self._etcd_port}"
-        self._etcd = self._run(
-            "etcd",
-            f"--data-dir={self._directory / 'etcd'}",
-            f"--listen-client-urls={client}",
-            f"--advertise-client-urls={client}",
-            f"--listen-peer-urls={self._etcd_peer}",
-            "--unsafe-no-fsync",
-        )
-        self.start()
+        self._run("etcd", self._etcd)
+        try:
+            self.start()
+        except BaseException:
+            self._kill("etcd")
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
-        if self._etcd is not None:
-            self._etcd.kill()
-            self._etcd.wait()
+        self._kill("etcd")
 
     def start(self) -> None:
         """Returns once it is ready, roles and all."""
-        key = self._directory / "accounts.key"
-        self._server = self._run(
-            str(self._program),
-            f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
-            f"--secure-port={self.port}",
-            f"--cert-dir={self._directory / 'certs'}",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={key}",
-            f"--service-account-signing-key-file={key}",
-            f"--token-auth-file={self._directory / 'tokens.csv'}",
-            "--authorization-mode=RBAC",
-            "--endpoint-reconciler-type=none",
-            "--disable-admission-plugins=ServiceAccount",
-        )
-        deadline = time.monotonic() + _READY_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                self.ask("GET", "/readyz")
-            except OSError:
-                time.sleep(0.1)
-            else:
-                return
-        raise RuntimeError(
-            f"the API server does not become ready; see {self._directory / 'kube-apiserver.log'}"
-        )
+        self._run(API_SERVER, self._server)
+        end = time.monotonic() + _READY_SECONDS
+        while self.kubectl("get", "--raw=/readyz", check=False).returncode:
+            if time.monotonic() > end:
+                self.kill()
+                log = (self._directory / f"{API_SERVER}.log").read_text()
+                raise RuntimeError(f"the API server does not become ready:\n{log[-2000:]}")
+            time.sleep(0.2)
 
     def kill(self) -> None:
         """Without a word to anybody. etcd goes on."""
-        if self._server is not None:
-            self._server.kill()
-            self._server.wait()
-            self._server = None
+        self._kill(API_SERVER)
 
-    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The decoded answer. Raises OSError, of which HTTPError is one."""
-        request = urllib.request.Request(
-            f"https://127.0.0.1:{self.port}{path}",
-            None if body is None else json.dumps(body).encode(),
-            {"Authorization": "Bearer administrator", "Content-Type": "application/json"},
-            method=method,
+    def kubectl(
+        self, *arguments: str, token: str = _ADMIN, given: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl as whoever has the token, within a minute."""
+        done = subprocess.run(
+            [
+                *self._command,
+                str(Path(sysconfig.get_path("scripts")) / "kubectl"),
+                "--kubeconfig=/dev/null",
+                "--insecure-skip-tls-verify",
+                f"--server={self.url}",
+                f"--token={token}",
+                *arguments,
+            ],
+            input=given,
+            env={"PATH": os.environ["PATH"], "HOME": str(self._directory)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
-        trust = ssl.create_default_context(cafile=self.ca)
-        with urllib.request.urlopen(request, context=trust, timeout=30) as answer:
-            text = answer.read()
-        return json.loads(text) if text[:1] == b"{" else text
+        assert done.returncode == 0 or not check, done.stderr
+        return done
 
-    def _run(self, *command: str) -> subprocess.Popen[bytes]:
-        log = self._directory / f"{Path(command[0]).name}.log"
-        with log.open("ab") as output:
-            return subprocess.Popen(command, stdout=output, stderr=output)
+    def apply(self, objects: Sequence[Any], *flags: str, check: bool = True) -> str:
+        """Apply them, every field known. Returns what was said against it."""
+        text = yaml.safe_dump_all(objects)
+        flags = ("--server-side", "--force-conflicts", "--validate=strict", "-f", "-", *flags)
+        return self.kubectl("apply", *flags, given=text, check=check).stderr
+
+    def get(self, *what: str) -> dict[str, Any]:
+        """One object, or a list of them."""
+        found: dict[str, Any] = json.loads(self.kubectl("get", *what, "-o", "json").stdout)
+        return found
+
+    def token(self, account: str, namespace: str, *bound: str) -> str:
+        """One of a service account's. bound: kubectl's options that say to what."""
+        return self.kubectl("-n", namespace, "create", "token", account, *bound).stdout.strip()
+
+    def _run(self, name: str, command: Sequence[str]) -> None:
+        with (self._directory / f"{name}.log").open("ab") as log:
+            self._running[name] = subprocess.Popen([*self._command, *command], stdout=log, stderr=log)
+
+    def _kill(self, name: str) -> None:
+        if process := self._running.pop(name, None):
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    build()
