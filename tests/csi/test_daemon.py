@@ -63,7 +63,7 @@ async def test_pods_start_and_end_around_daemons_that_die(
     daemon.launch()
     await torn_down_at_once(ends)
     daemon.wait_until_serving()
-    await stays.set_up()
+    await stays.mount()
     assert receiver.cannot_write(stays.target)
     assert shown(playground) == [stays.target]
     eventually(lambda: daemon.operator().status().lease_count == 1)

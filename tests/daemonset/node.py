@@ -28,6 +28,8 @@ def why_not() -> str | None:
     """Why there can be no such node here; None when there can."""
     if os.geteuid() != 0:
         return "needs root, to make namespaces and to mount"
+    if _BIN.is_relative_to("/tmp"):
+        return "has a /tmp of its own, and would not see this checkout in there"
     missing = [tool for tool in ("unshare", "setpriv", "mount", "ip") if shutil.which(tool) is None]
     if missing:
         return f"needs {', '.join(missing)}"
