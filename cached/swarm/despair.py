@@ -16,7 +16,7 @@ AT_ONCE: Final = 32
 
 
 class Despair:
-    """Tells at once of what only failing neighbours hold, and of what only the source may bring; of what is
+    """Tells at once of what only neighbours that fail hold, and of what only the source may bring; of what is
     unreachable otherwise after a while. Times in seconds."""
 
     def __init__(self) -> None:

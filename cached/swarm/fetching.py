@@ -269,16 +269,23 @@ class Fetching:
         return self.missing & ~coming & (self.known | held) & (~(usable & self.known) | late)
 
     def withheld(self, now: float) -> Bits:
-        """What neighbours hold that failed or lied lately, or are late now."""
-        held = 0
-        for member in self.avoided(now):
-            held |= self.rarity.holdings.get(member, 0)
+        """What neighbours hold that lied, fail again and again, or are late now.
+
+        One that failed once is asked again soon. Where all did at the same time, this node's own link did.
+        """
+        late, held = self._overdue(now), 0
+        for member in self.neighbours:
+            if member in late or self._health.fails(now, member):
+                held |= self.rarity.holdings.get(member, 0)
         return held
 
     def avoided(self, now: float) -> tuple[str, ...]:
         """Neighbours that failed or lied lately, or are late now."""
-        late = {flight.member for flight in self.flying if _is_overdue(flight, now)}
+        late = self._overdue(now)
         return tuple(m for m in self.neighbours if m in late or not self._health.trusted(now, m))
+
+    def _overdue(self, now: float) -> set[str | None]:
+        return {flight.member for flight in self.flying if _is_overdue(flight, now)}
 
     def _usable(self, now: float, wanted: Bits) -> dict[str, float]:
         """Who may be asked now for any of `wanted`, and how busy each is."""

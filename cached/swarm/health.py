@@ -8,6 +8,7 @@ _ASIDE_FIRST: Final = 1.0
 _ASIDE_LONGEST: Final = 60.0
 _BAN_FIRST: Final = 60.0
 _BAN_LONGEST: Final = 3600.0
+_NEVER: Final = (0.0, 0.0)
 
 
 class Health:
@@ -19,8 +20,7 @@ class Health:
     """
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}
-        self._aside: dict[str, float] = {}
+        self._aside: dict[str, tuple[float, float]] = {}
         self._banned: dict[str, tuple[float, float]] = {}
 
     def good(self, member: str) -> None:
@@ -31,25 +31,27 @@ class Health:
         """Set it aside; returns for how long."""
         if self.usable_from(member) > now:
             return self.usable_from(member) - now
-        seconds = min(2 * self._aside.get(member, _ASIDE_FIRST / 2), _ASIDE_LONGEST)
-        self._aside[member] = seconds
-        self._until[member] = now + seconds
+        seconds = min(2 * self._aside.get(member, (0.0, _ASIDE_FIRST / 2))[1], _ASIDE_LONGEST)
+        self._aside[member] = now + seconds, seconds
         return seconds
 
     def lied(self, now: float, member: str) -> float:
         """Ban it; returns for how long."""
         seconds = min(2 * self._banned.get(member, (0.0, _BAN_FIRST / 2))[1], _BAN_LONGEST)
         self._banned[member] = now + seconds, seconds
-        self._until[member] = max(now + seconds, self._until.get(member, 0.0))
         return seconds
 
     def trusted(self, now: float, member: str) -> bool:
         """Whether it may be asked, and gave what was asked the last time."""
         return member not in self._aside and self.usable_from(member) <= now
 
+    def fails(self, now: float, member: str) -> bool:
+        """Whether it is of no use for now: it lied, or failed when it was to make good."""
+        return self.banned(now, member) or self._aside.get(member, _NEVER)[1] > _ASIDE_FIRST
+
     def usable_from(self, member: str) -> float:
         """The time from which it may be asked again; in the past for a good one."""
-        return self._until.get(member, 0.0)
+        return max(self._aside.get(member, _NEVER)[0], self._banned.get(member, _NEVER)[0])
 
     def banned(self, now: float, member: str) -> bool:
-        return now < self._banned.get(member, (0.0, 0.0))[0]
+        return now < self._banned.get(member, _NEVER)[0]
