@@ -76,6 +76,8 @@ class Seeking:
         return self._losses >= _LOSSES
 
     def shun(self, now: float, member: str) -> None:
+        if member not in self._ranking:  # it left meanwhile, and nobody waits for it
+            return
         _, before = self._shunned.get(member, (0.0, _SHUN_FIRST / 2))
         seconds = min(2 * before, _SHUN_LONGEST)
         self._shunned[member] = now + seconds, seconds

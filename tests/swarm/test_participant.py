@@ -171,3 +171,20 @@ def test_who_takes_longer_than_a_short_chunk_did_stays_trusted() -> None:
 
 def test_who_is_late_for_long_and_is_overtaken_is_set_aside() -> None:
     assert not overtaken(2.5).trusted(3.6, LOW.address)
+
+
+def test_it_rests_while_nobody_answers_and_does_not_wait_for_who_left() -> None:
+    """A time to wake that has passed would have its driver tick without a pause."""
+    rng = random.Random(1)
+    made = Participant(TREE, COUNT, COUNT << 20, ME, "10.0.0.5:7001", 0, {}, FetchLimits(), Health(), rng)
+    actions = made.start(0.0, [Member(f"10.0.0.{number}:7000") for number in range(20, 40)])
+    turned: list[str] = []
+    now = 0.0
+    while now < 100:
+        turned += [action.member for action in actions if isinstance(action, ChooseCoordinator)]
+        if ME.address in turned[:-1] and turned[-1] != ME.address:
+            made.members_changed(now, [])
+        now = made.wake_at + 0.01
+        actions = made.tick(now)
+        assert made.wake_at > now
+    assert turned.count(ME.address) > 2
