@@ -47,6 +47,7 @@ def assert_read_once(upstream: Upstream, made: Image) -> None:
     assert upstream.read() == made.size
 
 
+@pytest.mark.slow
 def test_each_comes_once_and_a_neighbour_gets_all_from_the_first(tmp_path: Path) -> None:
     if why := lacking("1.7"):
         pytest.skip(why)

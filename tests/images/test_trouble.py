@@ -15,7 +15,7 @@ from tests.images.pictures import MIB, SAID, hello
 from tests.images.site import Node, Upstream
 from tests.system.waiting import eventually
 
-BOTH = pytest.mark.parametrize("node", ["1.6", "1.7"], indirect=True)
+BOTH = pytest.mark.parametrize("node", [pytest.param("1.6", marks=pytest.mark.slow), "1.7"], indirect=True)
 ONE = pytest.mark.parametrize("node", ["1.7"], indirect=True)
 
 

@@ -80,6 +80,7 @@ def test_a_peer_that_stalls_amid_a_chunk(cluster: Cluster) -> None:
     assert 0 < rig.read < SIZE
 
 
+@pytest.mark.slow
 def test_foreign_and_expired_certificates_are_refused(
     cluster: Cluster, ca: Authority, tmp_path: Path
 ) -> None:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from cached.core.peer import Member
 from cached.swarm.actions import (
@@ -195,5 +202,13 @@ class AnyNode(RuleBasedStateMachine):
         assert set(each_bit(node._fetching.known)) == node._fetching.hashes.keys()
 
 
-AnyNode.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
-TestAnyNode = AnyNode.TestCase
+_STEPS = settings(stateful_step_count=50, deadline=None)
+
+
+def test_any_node() -> None:
+    run_state_machine_as_test(AnyNode, settings=settings(_STEPS, max_examples=40))
+
+
+@pytest.mark.slow
+def test_very_many_nodes() -> None:
+    run_state_machine_as_test(AnyNode, settings=settings(_STEPS, max_examples=1000))

@@ -88,7 +88,7 @@ def test_eviction_goes_by_the_order_of_use(daemon: Daemon, clock: Clock, days: i
     assert held.path.is_dir()
 
 
-@pytest.mark.parametrize("days", [-400, +400])
+@pytest.mark.parametrize("days", [-400, pytest.param(+400, marks=pytest.mark.slow)])
 def test_leases_last_as_long_as_was_granted(daemon: Daemon, clock: Clock, days: int) -> None:
     operator = daemon.operator()
     held = daemon.client().acquire("held", ttl=60)

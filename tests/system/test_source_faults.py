@@ -93,6 +93,7 @@ def test_truncated_bodies_are_asked_for_again(start: Start, s3: S3Server, faulty
     assert daemon.metric('cached_chunk_retries_total{origin="s3"}') == 5
 
 
+@pytest.mark.slow
 def test_bodies_that_are_always_truncated_end_the_fetch(
     start: Start, s3: S3Server, faulty_s3: FaultyServer
 ) -> None:
@@ -128,7 +129,7 @@ def test_a_source_that_stalls_for_good_ends_the_fetch(
     assert daemon.metric('cached_acquires_total{outcome="SourceUnavailable"}') == 1
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", [429, pytest.param(503, marks=pytest.mark.slow)])
 def test_push_back_with_a_time_is_obeyed(
     start: Start, s3: S3Server, faulty_s3: FaultyServer, status: int
 ) -> None:
