@@ -11,6 +11,7 @@ import pytest
 
 from tests.publish.playground import Playground
 from tests.system.daemon import Daemon
+from tests.system.waiting import eventually
 
 # Root, but without the right to mount.
 _UNABLE = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-all"]
@@ -42,7 +43,7 @@ def test_with_the_right_to_mount_and_no_more(
         assert receiver.cannot_write(model.path)
         assert not daemon.operator().status().warnings
         daemon.restart()
-        assert daemon.metric("cached_mounts") == 1
+        eventually(lambda: daemon.metric("cached_mounts") == 1)
         assert (model.path / "f").read_text() == "model"
 
 
