@@ -76,12 +76,12 @@ class Seeking:
         return self._losses >= _LOSSES
 
     def shun(self, now: float, member: str) -> None:
+        self._losses = 0
         if member not in self._ranking:  # it left meanwhile, and nobody waits for it
             return
         _, before = self._shunned.get(member, (0.0, _SHUN_FIRST / 2))
         seconds = min(2 * before, _SHUN_LONGEST)
         self._shunned[member] = now + seconds, seconds
-        self._losses = 0
 
     def good(self, member: str) -> None:
         self._shunned.pop(member, None)

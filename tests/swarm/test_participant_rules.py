@@ -206,7 +206,7 @@ _STEPS = settings(stateful_step_count=50, deadline=None)
 
 
 def test_any_node() -> None:
-    run_state_machine_as_test(AnyNode, settings=settings(_STEPS, max_examples=40))
+    run_state_machine_as_test(AnyNode, settings=settings(_STEPS, max_examples=100))
 
 
 @pytest.mark.slow

@@ -167,7 +167,7 @@ def _campaign(
     return Campaign(daemon, models, server, seed)
 
 
-@pytest.mark.parametrize(("kills", "seed"), [(3, 1), pytest.param(150, 2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "seed"), [(5, 1), pytest.param(150, 2, marks=pytest.mark.slow)])
 def test_killed_while_fetching_and_committing(
     start: Start, s3: S3Server, faulty_s3: FaultyServer, kills: int, seed: int
 ) -> None:
@@ -198,7 +198,7 @@ def test_killed_while_fetching_and_committing(
         assert [each.holder for each in daemon.operator().describe(HELD).leases] == ["living"]
 
 
-@pytest.mark.parametrize(("kills", "seed"), [(3, 3), pytest.param(150, 4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "seed"), [(5, 3), pytest.param(150, 4, marks=pytest.mark.slow)])
 def test_killed_while_evicting(
     start: Start, s3: S3Server, faulty_s3: FaultyServer, kills: int, seed: int
 ) -> None:
